@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the engine asks of the outside world, and how that can fail.
+
+Two failures are known. ``Refused``: the other side answered that it did not
+do it. ``Unanswered``: it may or may not have happened; the next round reads
+the truth. A door does not retry; the next round is the retry.
+"""
+
+import dataclasses
+import typing
+
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import views
+
+
+class DoorError(Exception):
+    """A call to the outside failed; see the two subclasses."""
+
+
+class Refused(DoorError):
+    """The other side said no: nothing happened.
+
+    :ivar status: the HTTP status, 0 where there is none.
+    """
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Unanswered(DoorError):
+    """No answer, or an answer that says nothing: it may have happened."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrustView:
+    """A keystone trust: whose rights stand behind an alarm."""
+
+    trustor_user_id: str
+    project_id: str
+    roles: tuple[str, ...]
+
+
+class Nova(typing.Protocol):
+    """The door to nova, with the engine's own service user."""
+
+    def services(self) -> tuple[views.ServiceView, ...]: ...
+    def servers_on(self, host: str) -> tuple[views.ServerView, ...]: ...
+    def server(self, uuid: str) -> views.ServerView | None: ...
+    def evacuations(self, host: str) -> tuple[views.MigrationView, ...]: ...
+    def force_down(self, service_uuid: str, forced: bool) -> None: ...
+    def disable(self, service_uuid: str, reason: str) -> None: ...
+    def enable(self, service_uuid: str) -> None: ...
+    def evacuate(self, server_uuid: str) -> None: ...
+    def stop(self, server_uuid: str) -> None: ...
+
+
+class Identity(typing.Protocol):
+    """The door to keystone."""
+
+    def trust(self, trust_id: str) -> TrustView | None: ...
+
+
+class Fencing(typing.Protocol):
+    """The door to the power of the hosts."""
+
+    def hosts(self) -> tuple[str, ...]: ...
+    def driver_name(self, host: str) -> str: ...
+    def power_off(self, host: str) -> None: ...
+    def read(self, host: str) -> views.PowerReading: ...
+
+
+class Probe(typing.Protocol):
+    """The second channel: it shares neither bus nor telemetry."""
+
+    def probe(self, host: str, address: str) -> incident.Reading: ...

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What is known of one failed host and what was done about it: values only.
+
+Every class is frozen; ``machine.step`` alone makes the next value. Times are
+seconds of *one* clock, the store's (``Store.now``); they are never compared
+with a time that another machine stamped.
+"""
+
+import dataclasses
+import enum
+
+
+class Phase(enum.StrEnum):
+    """Where the recovery of a host stands."""
+
+    SUSPECTED = 'suspected'
+    HELD = 'held'
+    FENCING = 'fencing'
+    CONTAINING = 'containing'
+    EVACUATING = 'evacuating'
+    RECOVERED = 'recovered'
+    RETURNING = 'returning'
+    NEEDS_OPERATOR = 'needs-operator'
+    CLOSED = 'closed'
+    CANCELLED = 'cancelled'
+
+
+CLOSED_PHASES = frozenset({Phase.CLOSED, Phase.CANCELLED})
+
+
+class Verdict(enum.StrEnum):
+    """What all channels together say of a host."""
+
+    ALIVE = 'alive'
+    DEGRADED = 'degraded'
+    DEAD = 'dead'
+    UNKNOWN = 'unknown'
+
+
+class Sign(enum.StrEnum):
+    """What one channel says of a host. Unknown is a value, never 'silent'."""
+
+    ALIVE = 'alive'
+    SILENT = 'silent'
+    UNKNOWN = 'unknown'
+
+
+class Power(enum.StrEnum):
+    """A power state as a device reported it; only OFF counts as off."""
+
+    ON = 'on'
+    OFF = 'off'
+    CHANGING = 'changing'
+    UNKNOWN = 'unknown'
+
+
+class StepState(enum.StrEnum):
+    """One side effect: nothing, durably intended, done, or not needed."""
+
+    NONE = 'none'
+    INTENDED = 'intended'
+    DONE = 'done'
+
+
+class ServerState(enum.StrEnum):
+    """Where one server of the failed host stands."""
+
+    QUEUED = 'queued'
+    READY = 'ready'
+    REQUESTED = 'requested'
+    EVACUATING = 'evacuating'
+    RESTORING = 'restoring'
+    RECOVERED = 'recovered'
+    LEFT = 'left'
+    PARKED = 'parked'
+
+
+FINAL_SERVER_STATES = frozenset(
+    {ServerState.RECOVERED, ServerState.LEFT, ServerState.PARKED}
+)
+
+
+class FenceClass(enum.StrEnum):
+    """How good the proof is that the host is off."""
+
+    CONFIRMED_OFF = 'confirmed-off'
+    OPERATOR_ATTESTED = 'operator-attested'
+
+
+class FenceState(enum.StrEnum):
+    """The life of a fence record."""
+
+    INTENDED = 'intended'
+    VALID = 'valid'
+    VOID = 'void'
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What one channel said of a host at one moment.
+
+    :ivar channel: 'heartbeat', 'probe' or 'nova'.
+    :ivar age: seconds since the channel last heard the host, if it knows.
+    :ivar text: one clause for the timeline.
+    """
+
+    channel: str
+    sign: Sign
+    at: float
+    age: float | None = None
+    text: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class FenceRecord:
+    """The proof that a host is off, or the intent to make it so.
+
+    :ivar attempt: 1 for the fence, more when the host had to be switched off
+        again because it showed a sign of life (containment).
+    :ivar calls: how often the device was asked to switch off.
+    :ivar epoch: the incident's epoch that the record belongs to.
+    :ivar system_uuid: the device's own identity, read with the power state.
+    :ivar beat_mark: boot id and sequence of the last heartbeat known when the
+        record became valid; anything newer voids it.
+    """
+
+    state: FenceState
+    epoch: int
+    attempt: int
+    intended_at: float
+    calls: int = 0
+    confirmed_at: float | None = None
+    evidence_class: FenceClass | None = None
+    driver: str = ''
+    by: str = ''
+    raw: str = ''
+    system_uuid: str = ''
+    beat_mark: tuple[str, int] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """One server that lived on the failed host.
+
+    :ivar vm_state: nova's vm_state when the host failed; it is put back.
+    :ivar baseline: uuid of the newest evacuation record that existed before
+        our own call; a newer one is the answer to the call.
+    """
+
+    uuid: str
+    name: str = ''
+    project_id: str = ''
+    vm_state: str = ''
+    priority: int = 500
+    protected: bool = False
+    state: ServerState = ServerState.QUEUED
+    code: str = ''
+    reason: str = ''
+    attempts: int = 0
+    baseline: str | None = None
+    migration_uuid: str | None = None
+    destination: str | None = None
+    intended_at: float | None = None
+    answered: bool = False
+    finished_at: float | None = None
+    retry_at: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One line of the timeline: append-only, numbered without gaps."""
+
+    seq: int
+    at: float
+    code: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Incident:
+    """One failure of one host, from the first suspicion to its return.
+
+    :ivar host: nova's service host, the canonical key with service_uuid.
+    :ivar epoch: rises with each incident of the host.
+    :ivar code: machine-readable reason of the phase, '' when it needs none.
+    :ivar reason: the same as a sentence that an operator can act on.
+    :ivar next_look_at: when the engine looks again, None for the next round.
+    :ivar expected_system_uuid: what the host said of itself while it lived.
+    :ivar silent_probes: consecutive silent probes seen.
+    :ivar released: an operator let it pass the storm gate.
+    :ivar outcome: 'resolved' (every protected server is elsewhere) or
+        'partial', once every server is in a final state.
+    :ivar generation: rises with each save; the compare-and-swap key.
+    """
+
+    uuid: str
+    host: str
+    service_uuid: str
+    epoch: int
+    phase: Phase
+    opened_at: float
+    updated_at: float
+    code: str = ''
+    reason: str = ''
+    next_look_at: float | None = None
+    domain: str = ''
+    expected_system_uuid: str = ''
+    silent_probes: int = 0
+    verdict: Verdict = Verdict.UNKNOWN
+    readings: tuple[Reading, ...] = ()
+    released: bool = False
+    fence: FenceRecord | None = None
+    forced_down: StepState = StepState.NONE
+    disabled: StepState = StepState.NONE
+    unforced: StepState = StepState.NONE
+    enabled: StepState = StepState.NONE
+    listed: bool = False
+    servers: tuple[Server, ...] = ()
+    timeline: tuple[Entry, ...] = ()
+    outcome: str = ''
+    closed_at: float | None = None
+    generation: int = 0
