@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Options that the engine shares with our plugins in other services."""
+
+from oslo_config import cfg
+
+GROUP = 'nova_ha'
+
+nova_ha_group = cfg.OptGroup(
+    GROUP,
+    title='Identity and heartbeat of hosts',
+    help="""
+Read by the engine from nova-ha.conf and by our plugins from ceilometer.conf,
+aodh.conf and nova.conf. ``nova-ha-manage doctor`` says where two files
+disagree with the cloud.
+""",
+)
+
+nova_ha_opts = [
+    cfg.StrOpt(
+        'project_id',
+        default='',
+        help="""
+Id of the project that owns the event alarm. Aodh compares it with the project
+of each event, so a wrong or empty value means that the alarm never fires: no
+error appears anywhere. Take it from ``openstack project show service -f value
+-c id`` and create the alarm in that project.
+""",
+    ),
+    cfg.StrOpt(
+        'host',
+        help="""
+What nova-compute on this machine calls itself (``openstack compute service
+list``). Heartbeats carry this name. Unset uses the [DEFAULT] host of the file
+it is read from, which is right where nova.conf and ceilometer.conf agree.
+""",
+    ),
+    cfg.StrOpt(
+        'system_uuid_file',
+        default='/sys/class/dmi/id/product_uuid',
+        help="""
+File with the identity of this machine's hardware. Heartbeats carry it, and a
+BMC counts for this host only if it reports the same. The default is readable
+by root only: either let the service that polls read it (a udev rule, a
+tmpfiles.d copy) or name a copy here. Without it the host is not protected.
+""",
+    ),
+    cfg.StrOpt(
+        'boot_id_file',
+        default='/proc/sys/kernel/random/boot_id',
+        help="""
+File with an id that is new after each boot. Tells a late heartbeat of the
+last boot from one of this boot. Touch it only in a lab.
+""",
+    ),
+    cfg.FloatOpt(
+        'heartbeat_timeout',
+        default=6.0,
+        min=1.0,
+        help="""
+Seconds without a heartbeat after which a host is silent and a compute.host.down
+event is sent. Use at least three times the interval of the heartbeat source
+in polling.yaml; the second channel is asked before anything is fenced, so a
+small value costs attention, not servers.
+""",
+    ),
+    cfg.FloatOpt(
+        'reemit_interval',
+        default=10.0,
+        min=1.0,
+        help="""
+Seconds after which the event of a host that is still silent is sent again, so
+that one lost message delays a recovery by no more than this. Larger than
+heartbeat_timeout.
+""",
+    ),
+    cfg.FloatOpt(
+        'mass_silence_share',
+        default=0.5,
+        min=0.01,
+        max=1.0,
+        help="""
+When more than this share of all known hosts is silent at once, the fault is
+taken to be ours (bus, collector, clock): no event is sent and the log says so.
+""",
+    ),
+    cfg.StrOpt(
+        'liveness_backend',
+        default='sql',
+        help="""
+Where the newest heartbeat of each host is kept; a name of the entry points
+``nova_ha.liveness``. ``sql`` uses [nova_ha_database] connection. ``memory``
+lives in one process and is for tests.
+""",
+    ),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Make the options known to a configuration."""
+    conf.register_group(nova_ha_group)
+    conf.register_opts(nova_ha_opts, group=nova_ha_group)
+
+
+def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
+    """The options by group, for the sample generator."""
+    return [(nova_ha_group, nova_ha_opts)]
