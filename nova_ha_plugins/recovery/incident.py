@@ -119,6 +119,8 @@ class FenceRecord:
     :ivar attempt: 1 for the fence, more when the host had to be switched off
         again because it showed a sign of life (containment).
     :ivar calls: how often the device was asked to switch off.
+    :ivar called_at: when it was last asked.
+    :ivar power: what it last said the power is.
     :ivar epoch: the incident's epoch that the record belongs to.
     :ivar system_uuid: the device's own identity, read with the power state.
     :ivar beat_mark: boot id and sequence of the last heartbeat known when the
@@ -130,6 +132,8 @@ class FenceRecord:
     attempt: int
     intended_at: float
     calls: int = 0
+    called_at: float | None = None
+    power: Power = Power.UNKNOWN
     confirmed_at: float | None = None
     evidence_class: FenceClass | None = None
     driver: str = ''
@@ -189,6 +193,8 @@ class Incident:
     :ivar expected_system_uuid: what the host said of itself while it lived.
     :ivar silent_probes: consecutive silent probes seen.
     :ivar released: an operator let it pass the storm gate.
+    :ivar return_released: an operator lets the host return although a parked
+        server may have a guest left elsewhere.
     :ivar outcome: 'resolved' (every protected server is elsewhere) or
         'partial', once every server is in a final state.
     :ivar generation: rises with each save; the compare-and-swap key.
@@ -210,6 +216,7 @@ class Incident:
     verdict: Verdict = Verdict.UNKNOWN
     readings: tuple[Reading, ...] = ()
     released: bool = False
+    return_released: bool = False
     fence: FenceRecord | None = None
     forced_down: StepState = StepState.NONE
     disabled: StepState = StepState.NONE

@@ -1,0 +1,462 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""One server on its way to another host, as nova's records tell it.
+
+Nova's migration record is the truth. The newest evacuation record of the
+server away from the failed host says what may be done: none, or one that was
+there before our call: call. Open: wait, however long; slow is not dead.
+``error``: no destination was chosen, so a retry is harmless. ``failed`` with
+a destination: a guest may be left there, because nova does not remove it when
+something fails after the spawn; no other host is tried unless that
+destination was itself fenced. No answer from nova's API: nothing is learned,
+nothing changes.
+"""
+
+import dataclasses
+
+from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import notes
+from nova_ha_plugins.recovery import views
+from nova_ha_plugins.recovery import waits
+
+ServerState = incident.ServerState
+
+# Nova's final statuses of an evacuation record; everything else is open.
+CLOSED_STATUSES = frozenset(
+    {'done', 'completed', 'error', 'failed', 'cancelled'}
+)
+# A retry for want of a host waits twice as long each time, up to this.
+MAX_RETRY_DELAY = 300.0
+# How long a record that says 'completed' may contradict the server.
+SETTLING = 10.0
+# How often a server that must be stopped is asked to stop.
+STOP_REPEAT = 10.0
+
+
+def listed(
+    subject: incident.Incident, event: events.Listed, patience: waits.Patience
+) -> incident.Incident:
+    """Take the final list of servers, read after the host was contained."""
+    protected = sum(s.protected for s in event.servers)
+    subject = notes.add(
+        subject,
+        event.at,
+        'listed',
+        f'{len(event.servers)} servers on the host, {protected} of them ask '
+        'for recovery',
+        servers=event.servers,
+        listed=True,
+    )
+    return _finish(subject, event.at)
+
+
+def stop_due(server: incident.Server, now: float) -> bool:
+    """Return whether a server that was stopped must be asked to stop now."""
+    return server.state == ServerState.RESTORING and (
+        server.retry_at is None or server.retry_at <= now
+    )
+
+
+def intended(
+    subject: incident.Incident,
+    event: events.EvacuateIntended,
+    patience: waits.Patience,
+) -> incident.Incident:
+    """Keep, before nova is asked, that it will be."""
+    server = notes.server_of(subject, event.server_uuid)
+    again = f' (attempt {server.attempts + 1})' if server.attempts else ''
+    subject = notes.add(
+        subject,
+        event.at,
+        'evacuate',
+        f"Evacuation of server '{server.name or server.uuid}' asked for"
+        f'{again}',
+    )
+    return notes.put_server(
+        subject,
+        event.at,
+        server,
+        state=ServerState.REQUESTED,
+        attempts=server.attempts + 1,
+        intended_at=event.at,
+        answered=False,
+        migration_uuid=None,
+        destination=None,
+        retry_at=None,
+    )
+
+
+def accepted(
+    subject: incident.Incident,
+    event: events.EvacuateAccepted,
+    patience: waits.Patience,
+) -> incident.Incident:
+    """Nova answered that it took the evacuation."""
+    server = notes.server_of(subject, event.server_uuid)
+    return notes.put_server(subject, event.at, server, answered=True)
+
+
+def refused(
+    subject: incident.Incident,
+    event: events.EvacuateRefused,
+    patience: waits.Patience,
+) -> incident.Incident:
+    """Nova answered that it did not take it: try again, then park."""
+    server = notes.server_of(subject, event.server_uuid)
+    return _again(subject, event.at, server, 'refused', event.text, patience)
+
+
+def stop_intended(
+    subject: incident.Incident,
+    event: events.StopIntended,
+    patience: waits.Patience,
+) -> incident.Incident:
+    """Keep, before nova is asked, that a server will be stopped again."""
+    server = notes.server_of(subject, event.server_uuid)
+    return notes.put_server(
+        subject, event.at, server, retry_at=event.at + STOP_REPEAT
+    )
+
+
+def seen(
+    subject: incident.Incident,
+    event: events.EvacuationSeen,
+    patience: waits.Patience,
+) -> incident.Incident:
+    """Learn from nova's records where a server stands."""
+    server = notes.server_of(subject, event.server_uuid)
+    if server.state in incident.FINAL_SERVER_STATES:
+        return subject
+    if event.server is None:
+        subject = _end(
+            subject,
+            event.at,
+            server,
+            ServerState.LEFT,
+            'deleted',
+            'nova has no such server any more: its owner deleted it',
+        )
+    elif server.state == ServerState.RESTORING:
+        subject = _arrived(subject, event.at, server, event.server)
+    elif server.state in (ServerState.QUEUED, ServerState.READY):
+        subject = _before_call(subject, event, server)
+    elif server.state == ServerState.REQUESTED:
+        subject = _after_call(subject, event, server, patience)
+    else:
+        subject = _on_the_way(subject, event, server, patience)
+    return _finish(subject, event.at)
+
+
+def _before_call(
+    subject: incident.Incident,
+    event: events.EvacuationSeen,
+    server: incident.Server,
+) -> incident.Incident:
+    view, record = event.server, event.record
+    assert view is not None  # noqa: S101 - seen() has dealt with None
+    if is_open(record) and not event.destination_off:
+        assert record is not None  # noqa: S101 - is_open() says so
+        if record.uuid != server.baseline:
+            # An operator, or an engine before us, asked already: adopt it.
+            return _follow(subject, event.at, server, record)
+    if view.host != subject.host and view.task_state is None:
+        return _arrived(subject, event.at, server, view)
+    if _unproven(record) and not event.destination_off:
+        assert record is not None  # noqa: S101 - _unproven() says so
+        return _park_unproven(subject, event.at, server, record)
+    return notes.put_server(
+        subject,
+        event.at,
+        server,
+        state=ServerState.READY,
+        baseline=record.uuid if record else None,
+    )
+
+
+def _after_call(
+    subject: incident.Incident,
+    event: events.EvacuationSeen,
+    server: incident.Server,
+    patience: waits.Patience,
+) -> incident.Incident:
+    record = event.record
+    if record is not None and record.uuid != server.baseline:
+        subject = _follow(subject, event.at, server, record)
+        server = notes.server_of(subject, server.uuid)
+        return _on_the_way(subject, event, server, patience)
+    began = server.intended_at or event.at
+    if event.at - began < patience.unanswered_quiet:
+        return subject
+    return _again(
+        subject,
+        event.at,
+        server,
+        'unanswered',
+        f'nova has no record of the call after '
+        f'{patience.unanswered_quiet:.0f} s',
+        patience,
+    )
+
+
+def _on_the_way(
+    subject: incident.Incident,
+    event: events.EvacuationSeen,
+    server: incident.Server,
+    patience: waits.Patience,
+) -> incident.Incident:
+    view, record = event.server, event.record
+    assert view is not None  # noqa: S101 - seen() has dealt with None
+    if record is None:
+        return subject
+    if (record.uuid, record.dest_compute) != (
+        server.migration_uuid,
+        server.destination,
+    ):
+        subject = _follow(subject, event.at, server, record)
+        server = notes.server_of(subject, server.uuid)
+    if event.destination_off:
+        return _again(
+            subject,
+            event.at,
+            server,
+            'destination-fenced',
+            f"its destination '{record.dest_compute}' failed as well",
+            patience,
+            baseline=record.uuid,
+        )
+    if view.host != subject.host and view.task_state is None:
+        return _arrived(subject, event.at, server, view)
+    if is_open(record) or record.status == 'done':
+        return subject
+    if record.status == 'completed':
+        return _contradiction(subject, event.at, server, view)
+    if _unproven(record):
+        return _park_unproven(subject, event.at, server, record)
+    code = 'no-valid-host' if record.status == 'error' else 'failed'
+    return _again(
+        subject,
+        event.at,
+        server,
+        code,
+        'nova found no host for it'
+        if code == 'no-valid-host'
+        else 'nova gave it up before it chose a host for good',
+        patience,
+        baseline=record.uuid,
+    )
+
+
+def is_open(record: views.MigrationView | None) -> bool:
+    """Return whether nova may still act on the record."""
+    return record is not None and record.status not in CLOSED_STATUSES
+
+
+def _unproven(record: views.MigrationView | None) -> bool:
+    return (
+        record is not None
+        and record.status in ('failed', 'cancelled')
+        and bool(record.dest_compute)
+    )
+
+
+def _follow(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    record: views.MigrationView,
+) -> incident.Incident:
+    return notes.put_server(
+        subject,
+        at,
+        server,
+        state=ServerState.EVACUATING,
+        migration_uuid=record.uuid,
+        destination=record.dest_compute,
+        code='',
+        reason='',
+        retry_at=None,
+    )
+
+
+def _arrived(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    view: views.ServerView,
+) -> incident.Incident:
+    if view.vm_state == 'error':
+        return _end(
+            subject,
+            at,
+            server,
+            ServerState.PARKED,
+            'error-after-evacuation',
+            f"it is on host '{view.host}' but in error; look at its fault",
+        )
+    if server.vm_state == 'stopped' and view.vm_state == 'active':
+        if server.state == ServerState.RESTORING:
+            return subject
+        return notes.put_server(
+            subject,
+            at,
+            server,
+            state=ServerState.RESTORING,
+            code='stopping',
+            reason='it was stopped before its host failed; stopping it again',
+            destination=view.host,
+            retry_at=None,
+        )
+    return _end(
+        subject,
+        at,
+        dataclasses.replace(server, destination=view.host),
+        ServerState.RECOVERED,
+        '',
+        f"on host '{view.host}', {view.vm_state}",
+    )
+
+
+def _contradiction(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    view: views.ServerView,
+) -> incident.Incident:
+    """Nova says completed, yet the server is still on the failed host.
+
+    That is so for a moment at the end of an evacuation whose source came
+    back early, and for good when the source came back before a destination
+    was chosen.
+    """
+    if view.task_state is not None:
+        return subject
+    if server.code != 'settling':
+        return notes.put_server(
+            subject, at, server, code='settling', retry_at=at + SETTLING
+        )
+    if server.retry_at is not None and at < server.retry_at:
+        return subject
+    return _end(
+        subject,
+        at,
+        server,
+        ServerState.PARKED,
+        'source-returned',
+        'its host came back during the evacuation and nova closed the record '
+        'without moving it; look at the server before you start it',
+    )
+
+
+def _park_unproven(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    record: views.MigrationView,
+) -> incident.Incident:
+    return _end(
+        subject,
+        at,
+        server,
+        ServerState.PARKED,
+        'destination-unproven',
+        f"its evacuation to '{record.dest_compute}' failed and a guest may "
+        'be left there, which would write to the same disk; look for it on '
+        'that host, remove it, then evacuate by hand',
+    )
+
+
+def _again(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    code: str,
+    text: str,
+    patience: waits.Patience,
+    baseline: str | None = None,
+) -> incident.Incident:
+    # Want of a host ends by itself when capacity returns: never park it.
+    if server.attempts >= patience.max_attempts and code != 'no-valid-host':
+        return _end(
+            subject,
+            at,
+            server,
+            ServerState.PARKED,
+            code,
+            f'{text}; given up after {server.attempts} attempts, evacuate it '
+            'by hand',
+        )
+    delay = min(
+        patience.retry_delay * 2 ** min(max(server.attempts - 1, 0), 10),
+        MAX_RETRY_DELAY,
+    )
+    subject = notes.add(
+        subject,
+        at,
+        f'retry:{code}',
+        f"Server '{server.name or server.uuid}': {text}; next attempt in "
+        f'{delay:.0f} s',
+    )
+    return notes.put_server(
+        subject,
+        at,
+        server,
+        state=ServerState.READY,
+        code=code,
+        reason=f'{text}; tried again',
+        baseline=baseline if baseline is not None else server.baseline,
+        migration_uuid=None,
+        destination=None,
+        retry_at=at + delay,
+    )
+
+
+def _end(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    state: ServerState,
+    code: str,
+    reason: str,
+) -> incident.Incident:
+    subject = notes.add(
+        subject,
+        at,
+        state.value,
+        f"Server '{server.name or server.uuid}': {reason}",
+    )
+    return notes.put_server(
+        subject,
+        at,
+        server,
+        state=state,
+        code=code,
+        reason=reason,
+        finished_at=at,
+        retry_at=None,
+    )
+
+
+def _finish(subject: incident.Incident, at: float) -> incident.Incident:
+    if any(
+        s.state not in incident.FINAL_SERVER_STATES for s in subject.servers
+    ):
+        return subject
+    count = {
+        state: sum(s.state == state for s in subject.servers)
+        for state in incident.FINAL_SERVER_STATES
+    }
+    parked = count[ServerState.PARKED]
+    return notes.add(
+        subject,
+        at,
+        'recovered',
+        f'{count[ServerState.RECOVERED]} servers recovered, '
+        f'{count[ServerState.LEFT]} left alone, {parked} parked for an '
+        'operator',
+        phase=incident.Phase.RECOVERED,
+        outcome='partial' if parked else 'resolved',
+        code='',
+        reason='',
+        next_look_at=None,
+    )

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What can happen to an incident: every event carries its own time."""
+
+import dataclasses
+
+from nova_ha_plugins.recovery import gates
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import views
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """Something that happened, at a time of the store's clock."""
+
+    at: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Suspected(Event):
+    """An alarm, or the periodic round, says that the host is silent."""
+
+    channel: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed(Event):
+    """The servers of the host, already judged by ``policy.admit``."""
+
+    servers: tuple[incident.Server, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Assessed(Event):
+    """All channels were read and the gates looked at.
+
+    :ivar hold: why not to fence now; None means every gate is open.
+    """
+
+    readings: tuple[incident.Reading, ...]
+    silent_probes: int
+    hold: gates.Hold | None
+
+
+@dataclasses.dataclass(frozen=True)
+class PowerCalled(Event):
+    """The device is about to be asked to switch the host off."""
+
+    driver: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PowerRead(Event):
+    """The device said what the power is.
+
+    :ivar beat_mark: the newest heartbeat known when it was read.
+    """
+
+    driver: str
+    reading: views.PowerReading
+    beat_mark: tuple[str, int] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class PowerUnread(Event):
+    """The device gave no usable answer. This is never success."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Attested(Event):
+    """An operator says that the host is off, and signs for it."""
+
+    by: str
+    reason: str
+    beat_mark: tuple[str, int] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Released(Event):
+    """An operator lets a held incident pass the storm gate."""
+
+    by: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SignOfLife(Event):
+    """A host that should be off was heard or read as on."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class StepIntended(Event):
+    """A call to nova about the host's service is about to be made."""
+
+    step: str
+
+
+@dataclasses.dataclass(frozen=True)
+class StepDone(Event):
+    """Nova did what the step asked."""
+
+    step: str
+
+
+@dataclasses.dataclass(frozen=True)
+class StepRefused(Event):
+    """Nova said no to the step; it is tried again."""
+
+    step: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class EvacuationSeen(Event):
+    """What nova's records say of one server.
+
+    :ivar record: newest evacuation record of the server away from this
+        host, None when there is none.
+    :ivar server: the server, None when nova has no such server any more.
+    :ivar destination_off: the destination of the record is a host that was
+        itself fenced after the record was made.
+    """
+
+    server_uuid: str
+    record: views.MigrationView | None
+    server: views.ServerView | None
+    destination_off: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class EvacuateIntended(Event):
+    """Nova is about to be asked to evacuate one server."""
+
+    server_uuid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class EvacuateAccepted(Event):
+    """Nova took the evacuation; its record tells the rest."""
+
+    server_uuid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class EvacuateRefused(Event):
+    """Nova said no to the evacuation: nothing happened."""
+
+    server_uuid: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class StopIntended(Event):
+    """A server that was stopped is about to be stopped again."""
+
+    server_uuid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class HostSeen(Event):
+    """How a contained host looks while it may return.
+
+    :ivar beating: a heartbeat newer than the fence record was heard.
+    :ivar service: nova's view, None when nova has no such service any more.
+    :ivar uncleaned: evacuation records of the host that nova-compute has not
+        yet marked completed: guests it has not yet removed.
+    """
+
+    beating: bool
+    service: views.ServiceView | None
+    uncleaned: int

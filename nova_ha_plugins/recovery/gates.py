@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The brakes: whether a host that looks dead may be fenced now.
+
+Each gate answers with a code, a sentence and the time of the next look.
+"""
+
+import dataclasses
+
+from nova_ha_plugins.recovery import incident
+
+
+@dataclasses.dataclass(frozen=True)
+class Hold:
+    """Why not now.
+
+    :ivar after: seconds until it is worth looking again.
+    """
+
+    code: str
+    reason: str
+    after: float = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What the operator configured; see the options of the same names.
+
+    :ivar silent_after: silent probes in a row that count as silence.
+    """
+
+    storm_max_hosts: int = 1
+    storm_max_share: float = 0.10
+    storm_window: float = 600.0
+    loop_late_max: float = 10.0
+    blind_share: float = 0.5
+    warm_up: float = 60.0
+    silent_after: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class HostState:
+    """One host of the cloud as the engine sees it in this round.
+
+    :ivar silent: its heartbeat is overdue.
+    :ivar mapped: its fencing device proved to be its own, while it lived.
+    """
+
+    host: str
+    domain: str
+    silent: bool
+    mapped: bool
+    map_text: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class PastFence:
+    """A fence that was begun, whatever came of it."""
+
+    host: str
+    domain: str
+    at: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Fleet:
+    """The cloud in one round: a snapshot made once.
+
+    :ivar watching: seconds since this engine began, or took over.
+    :ivar loop_late: seconds by which the engine's own round is late.
+    """
+
+    now: float
+    armed: bool
+    arm_text: str
+    watching: float
+    loop_late: float
+    hosts: tuple[HostState, ...]
+    fences: tuple[PastFence, ...]
+
+
+def hold(
+    subject: incident.Incident,
+    verdict: incident.Verdict,
+    silent_probes: int,
+    fleet: Fleet,
+    limits: Limits,
+) -> Hold | None:
+    """Return the first reason to wait, None when every gate is open.
+
+    The arm gate is asked last, so that an engine that only observes can say
+    truthfully what it would have done.
+    """
+    return (
+        _evidence(subject, verdict, silent_probes, limits)
+        or _observer(fleet, limits)
+        or _worth_it(subject)
+        or _mapped(subject, fleet)
+        or _storm(subject, fleet, limits)
+        or _armed(subject, fleet)
+    )
+
+
+def _evidence(
+    subject: incident.Incident,
+    verdict: incident.Verdict,
+    silent_probes: int,
+    limits: Limits,
+) -> Hold | None:
+    if verdict == incident.Verdict.UNKNOWN:
+        return Hold(
+            'evidence-unknown',
+            f"Host '{subject.host}' is silent on one channel and another "
+            'could not be read; unknown is not dead. Check the channels '
+            'listed as evidence.',
+        )
+    if verdict == incident.Verdict.DEGRADED:
+        return Hold(
+            'degraded',
+            f"Host '{subject.host}' sends no heartbeat but answers the "
+            'probe, so its servers may run. Nothing is fenced; check its '
+            'telemetry and the message bus.',
+        )
+    if silent_probes < limits.silent_after:
+        return Hold(
+            'corroborating',
+            f"Host '{subject.host}' was silent to {silent_probes} of "
+            f'{limits.silent_after} probes in a row.',
+            after=0.0,
+        )
+    return None
+
+
+def _observer(fleet: Fleet, limits: Limits) -> Hold | None:
+    silent = sum(1 for host in fleet.hosts if host.silent)
+    if silent > max(1, int(limits.blind_share * len(fleet.hosts))):
+        return Hold(
+            'monitoring-blind',
+            f'{silent} of {len(fleet.hosts)} hosts are silent at once, more '
+            f'than {limits.blind_share:.0%}: the monitoring itself may be '
+            'blind. Check message bus and telemetry; nothing is fenced '
+            'meanwhile.',
+        )
+    if fleet.loop_late > limits.loop_late_max:
+        return Hold(
+            'engine-late',
+            f'The engine is {fleet.loop_late:.0f} s late with its own round, '
+            f'more than {limits.loop_late_max:.0f} s; what it saw may be '
+            'old. Check load and database of its machine.',
+        )
+    if fleet.watching < limits.warm_up:
+        rest = limits.warm_up - fleet.watching
+        return Hold(
+            'warm-up',
+            f'The engine began {fleet.watching:.0f} s ago and fences nothing '
+            f'for the first {limits.warm_up:.0f} s.',
+            after=min(rest, 5.0),
+        )
+    return None
+
+
+def _worth_it(subject: incident.Incident) -> Hold | None:
+    if any(
+        server.state == incident.ServerState.QUEUED
+        for server in subject.servers
+    ):
+        return None
+    return Hold(
+        'nothing-protected',
+        f"Host '{subject.host}' has no server that asks for recovery and can "
+        f'be recovered ({len(subject.servers)} servers in all); it is '
+        'reported, not fenced.',
+        after=10.0,
+    )
+
+
+def _mapped(subject: incident.Incident, fleet: Fleet) -> Hold | None:
+    for host in fleet.hosts:
+        if host.host == subject.host:
+            if host.mapped:
+                return None
+            text = host.map_text
+            break
+    else:
+        text = 'the engine does not know the host'
+    return Hold(
+        'not-mapped',
+        f"Host '{subject.host}' cannot be fenced: {text}. Correct the "
+        'fencing map, or switch the host off by hand and attest it.',
+        after=10.0,
+    )
+
+
+def _storm(
+    subject: incident.Incident, fleet: Fleet, limits: Limits
+) -> Hold | None:
+    if subject.released:
+        return None
+    recent = {
+        fence.host: fence
+        for fence in fleet.fences
+        if fleet.now - fence.at < limits.storm_window
+        and fence.host != subject.host
+    }
+    members = [h for h in fleet.hosts if h.domain == subject.domain]
+    for name, fenced, total in (
+        ('the cloud', len(recent), len(fleet.hosts)),
+        (
+            f"failure domain '{subject.domain}'",
+            sum(1 for f in recent.values() if f.domain == subject.domain),
+            len(members),
+        ),
+    ):
+        allowed = max(
+            limits.storm_max_hosts, int(limits.storm_max_share * total)
+        )
+        if fenced >= allowed:
+            return Hold(
+                'storm',
+                f'{fenced} of {total} hosts of {name} were fenced within '
+                f'{limits.storm_window:.0f} s and {allowed} may be. If '
+                f"'{subject.host}' is really dead: openstack ha release "
+                f'{subject.host}',
+                after=5.0,
+            )
+    return None
+
+
+def _armed(subject: incident.Incident, fleet: Fleet) -> Hold | None:
+    if fleet.armed:
+        return None
+    count = sum(
+        1
+        for server in subject.servers
+        if server.state == incident.ServerState.QUEUED
+    )
+    return Hold(
+        'disarmed',
+        f'The engine observes ({fleet.arm_text}). Armed, it would now fence '
+        f"'{subject.host}' and evacuate {count} servers: openstack ha arm",
+        after=2.0,
+    )

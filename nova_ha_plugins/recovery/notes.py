@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Small changes that every part of the state machine makes."""
+
+import dataclasses
+import typing
+
+from nova_ha_plugins.recovery import incident
+
+
+def add(
+    subject: incident.Incident,
+    at: float,
+    code: str,
+    text: str,
+    **changes: typing.Any,
+) -> incident.Incident:
+    """Return the incident with one more line in its timeline."""
+    entry = incident.Entry(len(subject.timeline) + 1, at, code, text)
+    return dataclasses.replace(
+        subject,
+        timeline=(*subject.timeline, entry),
+        updated_at=at,
+        **changes,
+    )
+
+
+def fence_of(subject: incident.Incident) -> incident.FenceRecord:
+    """Return the fence record of an incident that must have one.
+
+    :raises ValueError: the stored incident is in a phase after the decision
+        to fence but carries no record: it was damaged.
+    """
+    if subject.fence is None:
+        raise ValueError(
+            f"Incident '{subject.uuid}' of host '{subject.host}' is "
+            f'{subject.phase} without a fence record.'
+        )
+    return subject.fence
+
+
+def server_of(subject: incident.Incident, uuid: str) -> incident.Server:
+    """Return one server of the incident.
+
+    :raises KeyError: the incident has no such server.
+    """
+    for server in subject.servers:
+        if server.uuid == uuid:
+            return server
+    raise KeyError(uuid)
+
+
+def put_server(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    **changes: typing.Any,
+) -> incident.Incident:
+    """Return the incident with one server changed."""
+    changed = dataclasses.replace(server, **changes)
+    return dataclasses.replace(
+        subject,
+        servers=tuple(
+            changed if each.uuid == server.uuid else each
+            for each in subject.servers
+        ),
+        updated_at=at,
+    )

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Which evacuations may begin now: highest priority first, within caps.
+
+Nova does not throttle evacuations, and each one costs its destination more
+than the one before. The scheduler chooses the destination only after the
+call, so an evacuation whose destination is not known yet counts against
+every destination: a cap can then never be passed, whatever is chosen.
+"""
+
+import collections
+from collections.abc import Iterable
+import dataclasses
+
+from nova_ha_plugins.recovery import incident
+
+OPEN_STATES = frozenset(
+    {incident.ServerState.REQUESTED, incident.ServerState.EVACUATING}
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Caps:
+    """How many evacuations may be open at once."""
+
+    max_per_destination: int = 8
+    max_open: int = 32
+
+
+def may_begin(
+    incidents: Iterable[incident.Incident], caps: Caps, now: float
+) -> tuple[tuple[str, str], ...]:
+    """Return (incident uuid, server uuid) of what may be asked of nova now.
+
+    In the order in which to ask. All open incidents share the caps.
+    """
+    incidents = tuple(incidents)
+    loads: collections.Counter[str] = collections.Counter()
+    unplaced = 0
+    ready = []
+    for subject in incidents:
+        for server in subject.servers:
+            if server.state in OPEN_STATES:
+                if server.destination:
+                    loads[server.destination] += 1
+                else:
+                    unplaced += 1
+            elif (
+                subject.phase == incident.Phase.EVACUATING
+                and server.state == incident.ServerState.READY
+                and (server.retry_at is None or server.retry_at <= now)
+            ):
+                ready.append((subject, server))
+    fullest = max(loads.values(), default=0)
+    room = min(
+        caps.max_open - sum(loads.values()) - unplaced,
+        caps.max_per_destination - fullest - unplaced,
+    )
+    ready.sort(key=lambda pair: (-pair[1].priority, pair[1].uuid))
+    return tuple(
+        (subject.uuid, server.uuid)
+        for subject, server in ready[: max(room, 0)]
+    )

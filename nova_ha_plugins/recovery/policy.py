@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Which servers of a failed host are brought back, and why not the others.
+
+The tenant says so in the server's metadata: ``ha:policy`` is ``evacuate`` or
+``none``, ``ha:priority`` is 1 to 1000, 1000 first. ``HA_Enabled`` is read
+too, so that clouds that come from Masakari need not touch their servers;
+``ha:policy`` wins where both stand. Keys are exact: ``not_ha:policy`` or
+``HA:Policy`` mean nothing.
+"""
+
+import dataclasses
+
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import views
+
+POLICY_KEY = 'ha:policy'
+PRIORITY_KEY = 'ha:priority'
+MASAKARI_KEY = 'HA_Enabled'
+
+EVACUATE = 'evacuate'
+NONE = 'none'
+
+DEFAULT_PRIORITY = 500
+MIN_PRIORITY = 1
+MAX_PRIORITY = 1000
+
+# oslo.utils' bool_from_string, which Masakari uses, accepts these.
+_TRUE = frozenset({'1', 't', 'true', 'on', 'y', 'yes'})
+_FALSE = frozenset({'0', 'f', 'false', 'off', 'n', 'no'})
+
+_DELETING = frozenset({'deleting', 'soft-deleting'})
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What a server's metadata asks for.
+
+    :ivar warning: what is wrong with the metadata, '' when nothing is.
+    """
+
+    protected: bool
+    priority: int
+    code: str
+    reason: str
+    warning: str = ''
+
+
+def choose(metadata: dict[str, str], default: str = NONE) -> Choice:
+    """Return whether metadata ask for recovery, with which priority.
+
+    :param default: ``evacuate`` or ``none``, for servers that say nothing.
+    """
+    priority, warning = _priority(metadata)
+    protected, code, reason = _protected(metadata, default)
+    return Choice(protected, priority, code, reason, warning)
+
+
+def _priority(metadata: dict[str, str]) -> tuple[int, str]:
+    text = metadata.get(PRIORITY_KEY)
+    if text is None:
+        return DEFAULT_PRIORITY, ''
+    # isdecimal also accepts other scripts' digits; int() reads those alike.
+    if text.isascii() and text.isdecimal() and len(text) <= 4:
+        if MIN_PRIORITY <= int(text) <= MAX_PRIORITY:
+            return int(text), ''
+    return DEFAULT_PRIORITY, (
+        f"{PRIORITY_KEY} is '{text[:40]}', expected a number from "
+        f'{MIN_PRIORITY} to {MAX_PRIORITY}; it counts as {DEFAULT_PRIORITY}'
+    )
+
+
+def _protected(
+    metadata: dict[str, str], default: str
+) -> tuple[bool, str, str]:
+    text = metadata.get(POLICY_KEY)
+    if text == EVACUATE:
+        return True, 'policy-evacuate', f'{POLICY_KEY} is {EVACUATE}'
+    if text == NONE:
+        return False, 'policy-none', f'{POLICY_KEY} is {NONE}'
+    if text is not None:
+        return (
+            False,
+            'policy-invalid',
+            f"{POLICY_KEY} is '{text[:40]}', expected {EVACUATE} or {NONE}; "
+            'the server is left alone until that is corrected',
+        )
+    masakari = metadata.get(MASAKARI_KEY)
+    if masakari is not None and masakari.strip().lower() in _TRUE:
+        return True, 'masakari-enabled', f'{MASAKARI_KEY} is {masakari}'
+    if masakari is not None and masakari.strip().lower() in _FALSE:
+        return False, 'masakari-disabled', f'{MASAKARI_KEY} is {masakari}'
+    if default == EVACUATE:
+        return True, 'default-evacuate', 'untagged; the default is evacuate'
+    return (
+        False,
+        'untagged',
+        f'no {POLICY_KEY} in its metadata and the default is {NONE}',
+    )
+
+
+def admit(view: views.ServerView, default: str = NONE) -> incident.Server:
+    """Return the server as the incident keeps it, with what becomes of it.
+
+    ``queued`` when it is to be evacuated; ``left`` when nobody asked for it;
+    ``parked`` when somebody did but nova cannot evacuate it.
+    """
+    choice = choose(view.metadata, default)
+    state, code, reason = _outlook(view, choice)
+    if choice.warning:
+        reason = f'{reason}; {choice.warning}'
+    return incident.Server(
+        uuid=view.uuid,
+        name=view.name,
+        project_id=view.project_id,
+        vm_state=view.vm_state,
+        priority=choice.priority,
+        protected=choice.protected,
+        state=state,
+        code=code,
+        reason=reason,
+    )
+
+
+def _outlook(
+    view: views.ServerView, choice: Choice
+) -> tuple[incident.ServerState, str, str]:
+    if not choice.protected:
+        return incident.ServerState.LEFT, choice.code, choice.reason
+    if view.task_state in _DELETING or view.vm_state in (
+        'deleted',
+        'soft-delete',
+    ):
+        return (
+            incident.ServerState.LEFT,
+            'being-deleted',
+            'its owner is deleting it',
+        )
+    if view.vm_state in ('active', 'stopped'):
+        return incident.ServerState.QUEUED, choice.code, choice.reason
+    if view.vm_state == 'error':
+        return (
+            incident.ServerState.PARKED,
+            'vm-state-error',
+            'it was in error before its host failed, so there is no state to '
+            'put back; evacuate it by hand',
+        )
+    return (
+        incident.ServerState.PARKED,
+        'vm-state-unsupported',
+        f'nova evacuates only active and stopped servers and this one is '
+        f'{view.vm_state}; it comes back with its host',
+    )

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""How long the state machine waits for the world."""
+
+import dataclasses
+import typing
+
+
+@dataclasses.dataclass(frozen=True)
+class Patience:
+    """How long the machine waits, in seconds.
+
+    :ivar fence_timeout: after this without a reading of Off an operator is
+        asked; the engine goes on reading.
+    :ivar fence_repeat: a host that still reads On is asked again after this.
+    :ivar unanswered_quiet: how long an evacuate call without an answer is
+        left alone before nova's records decide that it never arrived.
+    :ivar retry_delay: pause before a failed evacuation is tried again.
+    :ivar max_attempts: evacuations of one server before it is parked.
+    """
+
+    fence_timeout: float = 60.0
+    fence_repeat: float = 15.0
+    unanswered_quiet: float = 30.0
+    retry_delay: float = 15.0
+    max_attempts: int = 3
+
+
+DEFAULT: typing.Final = Patience()
