@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""One HTTP call with the service user, and how it can fail.
+
+The rule: a call is made once. A 4xx is ``Refused``, in the other side's own
+words; everything that does not say what happened is ``Unanswered``.
+"""
+
+import json
+import time
+import typing
+import uuid
+
+from keystoneauth1 import adapter as ks_adapter
+from keystoneauth1 import exceptions as ks_exc
+from keystoneauth1 import loading as ks_loading
+from keystoneauth1 import session as ks_session
+from oslo_config import cfg
+import requests
+
+from nova_ha_plugins.engine import doors
+
+# Long enough for a busy nova-api, short enough that a round is not lost. Used
+# where [nova] timeout is not set.
+DEFAULT_TIMEOUT = 30.0
+
+# 4xx that say nothing of the request itself: the token (keystone trouble) or
+# a proxy that gave up waiting for one of the two sides.
+_NO_ANSWER = frozenset({401, 407, 408})
+
+_CHUNK = 65536
+
+
+def open_session(conf: cfg.ConfigOpts) -> ks_session.Session:
+    """Return a session of the service user in [nova].
+
+    :raises doors.Unanswered: the section cannot be used; the text says why.
+    """
+    try:
+        auth = ks_loading.load_auth_from_conf_options(conf, 'nova')
+        session = ks_loading.load_session_from_conf_options(
+            conf, 'nova', auth=auth
+        )
+    except (ks_exc.ClientException, cfg.Error) as exc:
+        raise doors.Unanswered(
+            f"The service user in section '[nova]' cannot be used: {exc}; "
+            f'nova is not asked anything until this is repaired.'
+        ) from None
+    if auth is None:
+        raise doors.Unanswered(
+            "Section '[nova]' names no service user: expected 'auth_type' "
+            "(for example 'password'), found none; nova is not asked "
+            'anything until this is repaired.'
+        )
+    # Asking for a token has no deadline of its own.
+    session.timeout = call_timeout(conf)
+    return session
+
+
+def call_timeout(conf: cfg.ConfigOpts) -> float:
+    """Return the deadline of one call in seconds."""
+    return float(conf.nova.timeout or DEFAULT_TIMEOUT)
+
+
+class Client:
+    """Calls one service, once each, within a deadline.
+
+    :param name: how texts call the other side: 'Nova' or 'Keystone'.
+    :param timeout: seconds that one call may take, reading included.
+    """
+
+    def __init__(
+        self, name: str, adapter: ks_adapter.Adapter, timeout: float
+    ) -> None:
+        self._name = name
+        self._adapter = adapter
+        self._timeout = timeout
+
+    def read(
+        self,
+        path: str,
+        what: str,
+        *,
+        params: dict[str, str] | None = None,
+        microversion: str | None = None,
+    ) -> dict[str, typing.Any]:
+        """Return the JSON object at a path.
+
+        :param what: completes 'Nova refused to ...'.
+        :raises doors.Refused: answered with 4xx.
+        :raises doors.Unanswered: no answer, or none that can be understood.
+        """
+        text = self._call('GET', path, what, None, params, microversion)
+        try:
+            document = json.loads(text)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise doors.Unanswered(
+                f'{self._name} gave no readable answer to the request to '
+                f'{what}: expected a JSON object, found {text[:120]!r}.'
+            )
+        return document
+
+    def write(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        body: dict[str, typing.Any],
+        *,
+        microversion: str,
+    ) -> None:
+        """Have something done; any 2xx says that it was accepted.
+
+        :param what: completes 'Nova refused to ...', names host or server.
+        :raises doors.Refused: answered with 4xx; nothing happened.
+        :raises doors.Unanswered: it may or may not have happened.
+        """
+        self._call(method, path, what, body, None, microversion)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        body: dict[str, typing.Any] | None,
+        params: dict[str, str] | None,
+        microversion: str | None,
+    ) -> str:
+        request_id = f'req-{uuid.uuid4()}'
+        deadline = time.monotonic() + self._timeout
+        kwargs: dict[str, typing.Any] = {}
+        if body is not None:
+            kwargs['json'] = body
+        if params:
+            kwargs['params'] = params
+        try:
+            # stream: the body is read below, against the deadline; a server
+            # that dribbles would otherwise never hit the socket's timeout.
+            # log=False: keystoneauth would read the body for its debug line.
+            response = self._adapter.request(
+                path,
+                method,
+                microversion=microversion,
+                global_request_id=request_id,
+                headers={'Accept': 'application/json'},
+                raise_exc=False,
+                redirect=False,
+                connect_retries=0,
+                status_code_retries=0,
+                timeout=self._timeout,
+                stream=True,
+                log=False,
+                **kwargs,
+            )
+            status = response.status_code
+            text = _body(response, deadline)
+        except (
+            ks_exc.ClientException,
+            requests.RequestException,
+            TimeoutError,
+        ) as exc:
+            raise doors.Unanswered(
+                f'{self._name} did not answer the request to {what}: '
+                f'{_first_line(exc)} (request {request_id}).'
+            ) from exc
+        self._judge(status, text, what, request_id)
+        return text
+
+    def _judge(
+        self, status: int, text: str, what: str, request_id: str
+    ) -> None:
+        if 200 <= status < 300:
+            return
+        tail = f'{sentence(text)} (HTTP {status}, request {request_id}).'
+        if 400 <= status < 500 and status not in _NO_ANSWER:
+            raise doors.Refused(
+                f'{self._name} refused to {what}: {tail}', status
+            )
+        raise doors.Unanswered(
+            f'{self._name} did not answer the request to {what}: {tail}'
+        )
+
+
+def _body(response: requests.Response, deadline: float) -> str:
+    parts = []
+    try:
+        for part in response.iter_content(_CHUNK):
+            parts.append(part)
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    'the answer was still coming in at the end of its time'
+                )
+    finally:
+        response.close()
+    return b''.join(parts).decode('utf-8', 'replace')
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).strip().split('\n', 1)[0] or type(exc).__name__
+
+
+def sentence(text: str) -> str:
+    """Return the message inside an OpenStack error body, or its beginning."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        for value in document.values():
+            if isinstance(value, dict) and value.get('message'):
+                return str(value['message'])
+        if document.get('message'):
+            return str(document['message'])
+    return ' '.join(text.split())[:200] or 'no reason given'
