@@ -25,6 +25,15 @@ class Suspected(Event):
 
 
 @dataclasses.dataclass(frozen=True)
+class Identified(Event):
+    """Who the host is: read from nova and from its own heartbeats."""
+
+    service_uuid: str
+    domain: str
+    system_uuid: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Listed(Event):
     """The servers of the host, already judged by ``policy.admit``."""
 

@@ -68,6 +68,7 @@ class Fleet:
 
     :ivar watching: seconds since this engine began, or took over.
     :ivar loop_late: seconds by which the engine's own round is late.
+    :ivar blind: the detector does not see clearly enough to convict.
     """
 
     now: float
@@ -75,6 +76,7 @@ class Fleet:
     arm_text: str
     watching: float
     loop_late: float
+    blind: bool
     hosts: tuple[HostState, ...]
     fences: tuple[PastFence, ...]
 
@@ -92,8 +94,9 @@ def hold(
     truthfully what it would have done.
     """
     return (
-        _evidence(subject, verdict, silent_probes, limits)
-        or _observer(fleet, limits)
+        _observer(fleet, limits)
+        or _evidence(subject, verdict, silent_probes, limits)
+        or _warm_up(fleet, limits)
         or _worth_it(subject)
         or _mapped(subject, fleet)
         or _storm(subject, fleet, limits)
@@ -133,6 +136,13 @@ def _evidence(
 
 def _observer(fleet: Fleet, limits: Limits) -> Hold | None:
     silent = sum(1 for host in fleet.hosts if host.silent)
+    if fleet.blind:
+        return Hold(
+            'monitoring-blind',
+            'No heartbeat of any host arrived for a while, or they only now '
+            'come back: the monitoring itself was blind. Check message bus '
+            'and telemetry; nothing is fenced meanwhile.',
+        )
     if silent > max(1, int(limits.blind_share * len(fleet.hosts))):
         return Hold(
             'monitoring-blind',
@@ -148,6 +158,10 @@ def _observer(fleet: Fleet, limits: Limits) -> Hold | None:
             f'more than {limits.loop_late_max:.0f} s; what it saw may be '
             'old. Check load and database of its machine.',
         )
+    return None
+
+
+def _warm_up(fleet: Fleet, limits: Limits) -> Hold | None:
     if fleet.watching < limits.warm_up:
         rest = limits.warm_up - fleet.watching
         return Hold(

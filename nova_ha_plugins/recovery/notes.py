@@ -13,6 +13,7 @@ def add(
     at: float,
     code: str,
     text: str,
+    /,
     **changes: typing.Any,
 ) -> incident.Incident:
     """Return the incident with one more line in its timeline."""

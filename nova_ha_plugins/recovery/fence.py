@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""From suspicion to proof: assess a host, switch it off, read it back.
+
+Only a power state read as Off, from a device that names itself as the host
+named itself while it lived, or an operator's signed word, makes a fence
+record valid. A time-out, an error or an unknown state never does.
+"""
+
+import dataclasses
+
+from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import evidence
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import notes
+from nova_ha_plugins.recovery import waits
+
+Phase = incident.Phase
+StepState = incident.StepState
+
+
+def identified(
+    subject: incident.Incident, event: events.Identified, _: waits.Patience
+) -> incident.Incident:
+    """Keep who the host is: what an alarm alone does not know."""
+    return dataclasses.replace(
+        subject,
+        service_uuid=event.service_uuid,
+        domain=event.domain,
+        expected_system_uuid=event.system_uuid,
+        updated_at=event.at,
+    )
+
+
+def listed_preview(
+    subject: incident.Incident, event: events.Listed, _: waits.Patience
+) -> incident.Incident:
+    return dataclasses.replace(
+        subject, servers=event.servers, updated_at=event.at
+    )
+
+
+def assessed(
+    subject: incident.Incident, event: events.Assessed, _: waits.Patience
+) -> incident.Incident:
+    verdict = evidence.verdict(event.readings)
+    subject = dataclasses.replace(
+        subject,
+        readings=event.readings,
+        silent_probes=event.silent_probes,
+        verdict=verdict,
+    )
+    if verdict == incident.Verdict.ALIVE:
+        return cancel(
+            subject, event.at, 'the host sends heartbeats; nothing was done'
+        )
+    if event.hold is not None:
+        changed = event.hold.code != subject.code
+        subject = dataclasses.replace(
+            subject,
+            phase=Phase.HELD,
+            code=event.hold.code,
+            reason=event.hold.reason,
+            next_look_at=event.at + event.hold.after,
+            updated_at=event.at,
+        )
+        if changed:
+            subject = notes.add(
+                subject, event.at, f'held:{event.hold.code}', subject.reason
+            )
+        return subject
+    silent = ', '.join(
+        f'{r.channel} silent'
+        + (f' {r.age:.1f} s' if r.age is not None else '')
+        for r in event.readings
+        if r.sign == incident.Sign.SILENT
+    )
+    subject = notes.add(
+        subject, event.at, 'corroborated', f'Host is dead: {silent}'
+    )
+    return notes.add(
+        subject,
+        event.at,
+        'fencing',
+        f"Fencing of host '{subject.host}' decided",
+        phase=Phase.FENCING,
+        code='',
+        reason='',
+        next_look_at=None,
+        fence=incident.FenceRecord(
+            state=incident.FenceState.INTENDED,
+            epoch=subject.epoch,
+            attempt=1,
+            intended_at=event.at,
+        ),
+    )
+
+
+def cancel(
+    subject: incident.Incident, at: float, text: str
+) -> incident.Incident:
+    """Close the incident with nothing evacuated."""
+    return notes.add(
+        subject,
+        at,
+        'cancelled',
+        text,
+        phase=Phase.CANCELLED,
+        code='',
+        reason=text,
+        closed_at=at,
+        next_look_at=None,
+    )
+
+
+def power_called(
+    subject: incident.Incident, event: events.PowerCalled, _: waits.Patience
+) -> incident.Incident:
+    fence = notes.fence_of(subject)
+    again = ' again, it still reads On' if fence.calls else ''
+    return notes.add(
+        subject,
+        event.at,
+        'power-off',
+        f'Asked {event.driver} to switch the host off{again}',
+        fence=dataclasses.replace(
+            fence,
+            calls=fence.calls + 1,
+            called_at=event.at,
+            driver=event.driver,
+        ),
+    )
+
+
+def power_read(
+    subject: incident.Incident,
+    event: events.PowerRead,
+    patience: waits.Patience,
+) -> incident.Incident:
+    fence = notes.fence_of(subject)
+    reading = event.reading
+    if (
+        not subject.expected_system_uuid
+        or reading.system_uuid != subject.expected_system_uuid
+    ):
+        return _ask_operator(
+            subject,
+            event.at,
+            'identity-mismatch',
+            f"The fencing device of host '{subject.host}' says it is system "
+            f"'{reading.system_uuid or 'unknown'}', the host said "
+            f"'{subject.expected_system_uuid or 'nothing'}' while it lived. "
+            'It is not touched. Correct the fencing map, or switch the host '
+            f'off by hand: openstack ha attest {subject.host} --off',
+        )
+    fence = dataclasses.replace(
+        fence,
+        power=reading.power,
+        driver=event.driver,
+        raw=reading.raw,
+        system_uuid=reading.system_uuid,
+    )
+    subject = dataclasses.replace(subject, fence=fence, updated_at=event.at)
+    if reading.power == incident.Power.OFF:
+        record = dataclasses.replace(
+            fence,
+            state=incident.FenceState.VALID,
+            confirmed_at=event.at,
+            evidence_class=incident.FenceClass.CONFIRMED_OFF,
+            beat_mark=event.beat_mark,
+        )
+        took = event.at - fence.intended_at
+        return contain(
+            subject,
+            event.at,
+            record,
+            f'Power read back as Off by {event.driver} after {took:.1f} s '
+            f'(system {reading.system_uuid} verified)',
+        )
+    if subject.code == 'identity-mismatch':
+        # The map was corrected: this device may be asked, from the start.
+        return notes.add(
+            subject,
+            event.at,
+            'fencing',
+            'The fencing device is now the right one; fencing goes on',
+            phase=Phase.FENCING,
+            code='',
+            reason='',
+            next_look_at=None,
+            fence=dataclasses.replace(fence, intended_at=event.at),
+        )
+    return _not_yet_off(
+        subject, event.at, f'the device reads {reading.power}', patience
+    )
+
+
+def power_unread(
+    subject: incident.Incident,
+    event: events.PowerUnread,
+    patience: waits.Patience,
+) -> incident.Incident:
+    fence = notes.fence_of(subject)
+    subject = dataclasses.replace(
+        subject,
+        fence=dataclasses.replace(
+            fence, power=incident.Power.UNKNOWN, raw=event.text
+        ),
+        updated_at=event.at,
+    )
+    return _not_yet_off(subject, event.at, event.text, patience)
+
+
+def _not_yet_off(
+    subject: incident.Incident, at: float, found: str, patience: waits.Patience
+) -> incident.Incident:
+    if subject.phase == Phase.NEEDS_OPERATOR:
+        return dataclasses.replace(subject, next_look_at=at + 10.0)
+    fence = notes.fence_of(subject)
+    if at - fence.intended_at < patience.fence_timeout:
+        return dataclasses.replace(subject, next_look_at=None)
+    return _ask_operator(
+        subject,
+        at,
+        'fence-unconfirmed',
+        f"Host '{subject.host}' was not read back as Off within "
+        f'{patience.fence_timeout:.0f} s: {found}. Nothing is evacuated. '
+        'Switch it off by hand; the engine goes on reading. If the device '
+        f'is gone: openstack ha attest {subject.host} --off',
+    )
+
+
+def _ask_operator(
+    subject: incident.Incident, at: float, code: str, text: str
+) -> incident.Incident:
+    if subject.phase == Phase.NEEDS_OPERATOR and subject.code == code:
+        return dataclasses.replace(subject, next_look_at=at + 10.0)
+    return notes.add(
+        subject,
+        at,
+        code,
+        text,
+        phase=Phase.NEEDS_OPERATOR,
+        code=code,
+        reason=text,
+        next_look_at=at + 10.0,
+    )
+
+
+def alive_while_fencing(
+    subject: incident.Incident, event: events.SignOfLife, _: waits.Patience
+) -> incident.Incident:
+    fence = notes.fence_of(subject)
+    if fence.attempt == 1 and fence.calls == 0:
+        return cancel(
+            dataclasses.replace(
+                subject,
+                fence=dataclasses.replace(
+                    fence, state=incident.FenceState.VOID
+                ),
+            ),
+            event.at,
+            f'{event.text} before it was switched off; nothing was done',
+        )
+    # Once asked, a device may switch off at any moment: go on to Off.
+    return subject
+
+
+def contain(
+    subject: incident.Incident,
+    at: float,
+    record: incident.FenceRecord,
+    text: str,
+) -> incident.Incident:
+    return notes.add(
+        subject,
+        at,
+        'fenced',
+        text,
+        phase=Phase.CONTAINING,
+        code='',
+        reason='',
+        next_look_at=None,
+        fence=record,
+        forced_down=StepState.NONE,
+        disabled=StepState.NONE,
+    )
+
+
+def alive_after_fence(
+    subject: incident.Incident, event: events.SignOfLife, _: waits.Patience
+) -> incident.Incident:
+    fence = notes.fence_of(subject)
+    return notes.add(
+        subject,
+        event.at,
+        'fence-void',
+        f'{event.text} after it was fenced: no new evacuation begins until '
+        'it is off again',
+        phase=Phase.FENCING,
+        code='returned-early',
+        reason=event.text,
+        next_look_at=None,
+        fence=incident.FenceRecord(
+            state=incident.FenceState.INTENDED,
+            epoch=subject.epoch,
+            attempt=fence.attempt + 1,
+            intended_at=event.at,
+            driver=fence.driver,
+        ),
+    )
