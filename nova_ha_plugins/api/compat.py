@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Every part of nova that the extension uses, in one place.
+
+Nova promises none of these names to anybody. When a release moves one, this
+module changes and nothing else does. It is imported inside nova-api only.
+"""
+
+import typing
+
+from nova.api import validation
+from nova.api.openstack import ProjectMapper
+from nova.api.openstack import common
+from nova.api.openstack import wsgi
+from nova.api.validation import parameter_types
+from nova.compute import api as compute_api
+from nova.compute import migration_list
+import nova.conf
+from nova import context as nova_context
+from nova.db.main import api as main_db
+from nova.db.main import models
+from nova import exception
+from nova import objects
+import nova.policy
+from nova import servicegroup
+from oslo_policy import policy
+
+__all__ = (
+    'CONF',
+    'Controller',
+    'Fault',
+    'Mapper',
+    'Request',
+    'Resource',
+    'common',
+    'compute_api',
+    'exception',
+    'main_db',
+    'models',
+    'objects',
+    'parameter_types',
+    'validation',
+    'wsgi',
+)
+
+CONF = nova.conf.CONF
+Mapper = ProjectMapper
+Controller = wsgi.Controller
+Fault = wsgi.Fault
+Request = wsgi.Request
+Resource = wsgi.Resource
+
+
+def register_rules(rules: list[policy.RuleDefault]) -> None:
+    """Let nova's own enforcer, and so nova's policy file, know the rules.
+
+    It is asked at every request, because ``nova.policy.reset`` forgets them.
+    Overrides of the policy file apply: the enforcer merges at each check.
+    """
+    nova.policy.init()
+    enforcer = nova.policy._ENFORCER
+    for rule in rules:
+        if rule.name not in enforcer.registered_rules:
+            try:
+                enforcer.register_default(rule)
+            except policy.DuplicatePolicyError:
+                # Another thread was faster; the rule is the same.
+                continue
+
+
+def nova_enforcer() -> policy.Enforcer:
+    """Nova's enforcer, as nova's own policy tools get it."""
+    return nova.policy.get_enforcer()
+
+
+def server(ctxt: typing.Any, server_id: str) -> typing.Any:
+    """Give the server and leave the context at the server's cell.
+
+    :raises webob.exc.HTTPNotFound: if there is none that the caller may see.
+    """
+    return common.get_instance(compute_api.API(), ctxt, server_id)
+
+
+def evacuations_of(ctxt: typing.Any, server_id: str) -> list[typing.Any]:
+    """Give the evacuation records of a server, newest first.
+
+    :param ctxt: a context that is at the server's cell.
+    """
+    return [
+        record
+        for record in objects.MigrationList.get_by_filters(
+            ctxt,
+            {'migration_type': 'evacuation', 'instance_uuid': server_id},
+            sort_keys=['created_at', 'id'],
+            sort_dirs=['desc', 'desc'],
+        )
+        if not record.hidden
+    ]
+
+
+def evacuations(
+    ctxt: typing.Any,
+    filters: dict[str, typing.Any],
+    limit: int,
+    marker: str | None,
+) -> list[typing.Any]:
+    """Give evacuation records of all cells, newest first.
+
+    :raises nova.exception.MarkerNotFound: if no record has that uuid.
+    """
+    return list(
+        migration_list.get_migration_objects_sorted(
+            ctxt,
+            {**filters, 'migration_type': 'evacuation', 'hidden': False},
+            limit,
+            marker,
+            ['created_at', 'id'],
+            ['desc', 'desc'],
+        )
+    )
+
+
+def in_all_cells(
+    ctxt: typing.Any, function: typing.Any, *args: typing.Any
+) -> list[typing.Any]:
+    """Give what the function gives for each cell that answers."""
+    results = nova_context.scatter_gather_skip_cell0(ctxt, function, *args)
+    return [
+        result
+        for result in results.values()
+        if not nova_context.is_cell_failure_sentinel(result)
+    ]
+
+
+def compute_services_up(ctxt: typing.Any) -> dict[str, bool]:
+    """Tell of each nova-compute of the cell whether nova takes it for up."""
+    group = servicegroup.API()
+    services = objects.ServiceList.get_by_binary(
+        ctxt, 'nova-compute', include_disabled=True
+    )
+    return {
+        service.host: bool(group.service_is_up(service))
+        for service in services
+    }
+
+
+def next_page_link(
+    request: typing.Any, marker: str, collection: str
+) -> dict[str, str]:
+    """Give the link to the next page, as nova's own collections do."""
+    href = common.ViewBuilder()._get_next_link(request, marker, collection)
+    return {'rel': 'next', 'href': href}

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The paste filter that adds our resources to nova's own API.
+
+It stands between ``keystonecontext`` and ``osapi_compute_app_v21``: whatever
+is not one of our paths goes on to nova untouched.
+"""
+
+from collections import abc
+import typing
+
+import webob.exc
+
+from nova_ha_plugins.api import compat
+from nova_ha_plugins.api import policies
+from nova_ha_plugins.api import routes
+from nova_ha_plugins.api import versions
+
+WsgiApp = abc.Callable[
+    [dict[str, typing.Any], abc.Callable[..., typing.Any]],
+    abc.Iterable[bytes],
+]
+
+
+class InstanceHA:
+    """Answers our paths, hands every other request to nova."""
+
+    def __init__(self, application: WsgiApp) -> None:
+        self._application = application
+        self._mapper = routes.make_mapper()
+
+    def __call__(
+        self,
+        environ: dict[str, typing.Any],
+        start_response: abc.Callable[..., typing.Any],
+    ) -> abc.Iterable[bytes]:
+        """Answer one request."""
+        match = self._mapper.routematch(environ=environ)
+        if match is None:
+            return self._application(environ, start_response)
+        arguments, _route = match
+        environ['wsgiorg.routing_args'] = ((), arguments)
+        request = compat.Request(environ)
+        response = self._respond(request, arguments['controller'])
+        return response(environ, start_response)
+
+    def _respond(self, request: typing.Any, resource: WsgiApp) -> typing.Any:
+        try:
+            version = versions.negotiate(request.headers)
+        except versions.VersionError as error:
+            fault = webob.exc.status_map[error.status]
+            return compat.Fault(fault(explanation=str(error)))
+        compat.register_rules(policies.list_rules())
+        response = request.get_response(resource)
+        # A second line, which clients fold: "compute 2.1, instance-ha 1.0".
+        response.headers.add(
+            versions.HEADER, f'{versions.SERVICE_TYPE} {version}'
+        )
+        return response
+
+
+def filter_factory(
+    global_conf: dict[str, str], **local_conf: str
+) -> abc.Callable[[WsgiApp], InstanceHA]:
+    """Give the filter to PasteDeploy; it has no options of its own yet."""
+    return InstanceHA

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Who may see evacuations and incidents, and who may arm, release, attest.
+
+The rules live in nova's policy file, beside nova's own: an operator overrides
+them there. ``rule:context_is_admin`` and the other checks are nova's.
+"""
+
+from oslo_policy import policy
+
+_ADMIN = 'rule:context_is_admin'
+_READER = 'rule:project_reader_or_admin'
+
+_ROOT = 'os_compute_api:instance-ha:'
+
+EVACUATIONS_INDEX = _ROOT + 'evacuations:index'
+EVACUATIONS_SHOW = _ROOT + 'evacuations:show'
+EVACUATIONS_SHOW_HOST = _ROOT + 'evacuations:show:host'
+STATUS_SHOW = _ROOT + 'status:show'
+INCIDENTS_INDEX = _ROOT + 'incidents:index'
+INCIDENTS_SHOW = _ROOT + 'incidents:show'
+ARM = _ROOT + 'arm'
+DISARM = _ROOT + 'disarm'
+RELEASE = _ROOT + 'incidents:release'
+ATTEST = _ROOT + 'incidents:attest'
+
+_evacuation_rules = [
+    policy.DocumentedRuleDefault(
+        name=EVACUATIONS_INDEX,
+        check_str=_ADMIN,
+        description='List evacuations of all servers of all projects.',
+        operations=[{'method': 'GET', 'path': '/os-evacuations'}],
+        scope_types=['project'],
+    ),
+    policy.DocumentedRuleDefault(
+        name=EVACUATIONS_SHOW,
+        check_str=_READER,
+        description='List and show the evacuations of one server.',
+        operations=[
+            {'method': 'GET', 'path': '/servers/{server_id}/evacuations'},
+            {
+                'method': 'GET',
+                'path': '/servers/{server_id}/evacuations/{evacuation_id}',
+            },
+        ],
+        scope_types=['project'],
+    ),
+    policy.DocumentedRuleDefault(
+        name=EVACUATIONS_SHOW_HOST,
+        check_str=_ADMIN,
+        description=(
+            'See host names and who asked for the evacuation. Without it '
+            'these fields of an evacuation are null.'
+        ),
+        operations=[
+            {'method': 'GET', 'path': '/servers/{server_id}/evacuations'},
+            {
+                'method': 'GET',
+                'path': '/servers/{server_id}/evacuations/{evacuation_id}',
+            },
+            {'method': 'GET', 'path': '/os-evacuations'},
+        ],
+        scope_types=['project'],
+    ),
+]
+
+_recovery_rules = [
+    policy.DocumentedRuleDefault(
+        name=STATUS_SHOW,
+        check_str=_ADMIN,
+        description='Show whether the engine is armed, alive and protecting.',
+        operations=[{'method': 'GET', 'path': '/os-instance-ha'}],
+        scope_types=['project'],
+    ),
+    policy.DocumentedRuleDefault(
+        name=ARM,
+        check_str=_ADMIN,
+        description='Let the engine fence and evacuate.',
+        operations=[
+            {'method': 'POST', 'path': '/os-instance-ha/action (arm)'}
+        ],
+        scope_types=['project'],
+    ),
+    policy.DocumentedRuleDefault(
+        name=DISARM,
+        check_str=_ADMIN,
+        description='Let the engine only observe and record.',
+        operations=[
+            {'method': 'POST', 'path': '/os-instance-ha/action (disarm)'}
+        ],
+        scope_types=['project'],
+    ),
+    policy.DocumentedRuleDefault(
+        name=INCIDENTS_INDEX,
+        check_str=_ADMIN,
+        description='List failures of hosts.',
+        operations=[{'method': 'GET', 'path': '/os-instance-ha/incidents'}],
+        scope_types=['project'],
+    ),
+    policy.DocumentedRuleDefault(
+        name=INCIDENTS_SHOW,
+        check_str=_ADMIN,
+        description='Show a failure of a host with evidence and timeline.',
+        operations=[
+            {
+                'method': 'GET',
+                'path': '/os-instance-ha/incidents/{incident_id}',
+            }
+        ],
+        scope_types=['project'],
+    ),
+    policy.DocumentedRuleDefault(
+        name=RELEASE,
+        check_str=_ADMIN,
+        description='Let an incident that is held go on.',
+        operations=[
+            {
+                'method': 'POST',
+                'path': '/os-instance-ha/incidents/{incident_id}/action '
+                '(release)',
+            }
+        ],
+        scope_types=['project'],
+    ),
+    policy.DocumentedRuleDefault(
+        name=ATTEST,
+        check_str=_ADMIN,
+        description=(
+            'Attest that a host is switched off, where no fencing device can '
+            'say so. Whoever may do this can let the same server run twice.'
+        ),
+        operations=[
+            {
+                'method': 'POST',
+                'path': '/os-instance-ha/incidents/{incident_id}/action '
+                '(attest)',
+            }
+        ],
+        scope_types=['project'],
+    ),
+]
+
+
+def list_rules() -> list[policy.DocumentedRuleDefault]:
+    """Every rule with its default, for nova's enforcer and the generator."""
+    return [*_evacuation_rules, *_recovery_rules]
+
+
+def get_enforcer() -> policy.Enforcer:
+    """Nova's enforcer with our rules, for the command-line policy tools."""
+    # Imported here: the sample generator lists the rules without nova.
+    from nova_ha_plugins.api import compat
+
+    enforcer = compat.nova_enforcer()
+    compat.register_rules(list_rules())
+    return enforcer

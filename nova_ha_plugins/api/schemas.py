@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""JSON schemas of the requests: what is not named here is refused."""
+
+import typing
+
+from nova_ha_plugins.recovery import progress
+
+_LONGEST = 255
+
+
+def _many(schema: dict[str, typing.Any]) -> dict[str, typing.Any]:
+    """A query parameter arrives as a list of its values."""
+    return {'type': 'array', 'items': schema, 'minItems': 1, 'maxItems': 16}
+
+
+def _one(schema: dict[str, typing.Any]) -> dict[str, typing.Any]:
+    return {'type': 'array', 'items': schema, 'minItems': 1, 'maxItems': 1}
+
+
+_word = {'type': 'string', 'minLength': 1, 'maxLength': _LONGEST}
+_uuid = {'type': 'string', 'format': 'uuid'}
+_limit = {'type': 'string', 'pattern': '^[0-9]{1,9}$'}
+
+NO_QUERY = {
+    'type': 'object',
+    'properties': {},
+    'additionalProperties': False,
+}
+
+EVACUATIONS_QUERY = {
+    'type': 'object',
+    'properties': {
+        'state': _many({'enum': [str(state) for state in progress.State]}),
+        'status': _many(_word),
+        'source_compute': _one(_word),
+        'dest_compute': _one(_word),
+        'host': _one(_word),
+        'instance_uuid': _one(_uuid),
+        'limit': _one(_limit),
+        'marker': _one(_uuid),
+    },
+    'additionalProperties': False,
+}

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The version of our own resources, carried beside nova's microversion.
+
+Numbers of the service type ``compute`` belong to nova. Ours travel in the same
+header under a service type of their own:
+``OpenStack-API-Version: compute 2.96, instance-ha 1.0``.
+"""
+
+from collections import abc
+
+import microversion_parse
+
+SERVICE_TYPE = 'instance-ha'
+HEADER = 'OpenStack-API-Version'
+MINIMUM = '1.0'
+MAXIMUM = '1.0'
+
+
+class VersionError(Exception):
+    """The request asks for a version that is not there.
+
+    :ivar status: 400 for a malformed one, 406 for one out of range.
+    """
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def negotiate(headers: abc.Mapping[str, str]) -> str:
+    """Give the version that the answer will have.
+
+    :raises VersionError: if there is no such version.
+    """
+    asked = microversion_parse.get_version(headers, SERVICE_TYPE)
+    if asked is None:
+        return MINIMUM
+    if asked == 'latest':
+        return MAXIMUM
+    try:
+        version = microversion_parse.parse_version_string(asked)
+    except TypeError:
+        raise VersionError(
+            f"Version '{asked}' of '{SERVICE_TYPE}' is malformed, expected "
+            "'major.minor' or 'latest'",
+            400,
+        ) from None
+    low = microversion_parse.parse_version_string(MINIMUM)
+    high = microversion_parse.parse_version_string(MAXIMUM)
+    if not low <= version <= high:
+        raise VersionError(
+            f"Version '{asked}' of '{SERVICE_TYPE}' is not supported, "
+            f'minimum is {MINIMUM} and maximum is {MAXIMUM}',
+            406,
+        )
+    return asked

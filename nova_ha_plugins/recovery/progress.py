@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""How far an evacuation is, from what nova itself recorded of it.
+
+``migration.status`` alone does not tell: ``completed`` can come before the
+end (the source came back), ``pre-migrating`` can stay for ever after the
+success (the record was made again by the resource tracker), and a rebuild
+that waits for nothing any more looks like one that is slow. So the record is
+read together with the server, its instance action and the destination.
+
+The rule that is kept: for the newest record of a server the percentage never
+goes back while the evidence goes forward, and 100 is said only when nova's
+record says so or the server is on the destination without a task.
+"""
+
+import dataclasses
+import enum
+
+
+class State(enum.StrEnum):
+    """What became of the evacuation, in one word."""
+
+    QUEUED = 'queued'
+    RUNNING = 'running'
+    SUCCEEDED = 'succeeded'
+    FAILED = 'failed'
+    SUPERSEDED = 'superseded'
+    UNKNOWN = 'unknown'
+
+
+class Phase(enum.StrEnum):
+    """What is being done; the first eight in the order of the work."""
+
+    ACCEPTED = 'accepted'
+    SCHEDULING = 'scheduling'
+    CLAIMING = 'claiming'
+    PREPARING = 'preparing'
+    VOLUMES = 'volumes'
+    SPAWNING = 'spawning'
+    FINISHING = 'finishing'
+    DONE = 'done'
+    FAILED = 'failed'
+    SUPERSEDED = 'superseded'
+    UNKNOWN = 'unknown'
+
+
+class Reason(enum.StrEnum):
+    """Why it is not simply going on, or how it ended."""
+
+    NO_VALID_HOST = 'no_valid_host'
+    DESTINATION_FAILED = 'destination_failed'
+    SOURCE_RETURNED = 'source_returned'
+    DESTINATION_DOWN = 'destination_down'
+    TASK_STATE_RESET = 'task_state_reset'
+    NO_TASK = 'no_task'
+    NO_ACTIVITY = 'no_activity'
+    CONCURRENT_EVACUATION = 'concurrent_evacuation'
+    RECORD_LEFT_OPEN = 'record_left_open'
+    SERVER_DELETED = 'server_deleted'
+
+
+class Rival(enum.StrEnum):
+    """Another evacuation record of the same server.
+
+    NEWER_OPEN, NEWER_CLOSED: a newer record exists. OLDER_OPEN: this is the
+    newest one, but an older one is open and its destination is not known to
+    be down, so the server's task state may belong to either.
+    """
+
+    NONE = 'none'
+    NEWER_OPEN = 'newer-open'
+    NEWER_CLOSED = 'newer-closed'
+    OLDER_OPEN = 'older-open'
+
+
+OPEN_STATUSES = frozenset({'accepted', 'pre-migrating'})
+
+# The first percent of each phase. Within a phase nothing is invented: the
+# number stays until there is evidence of the next one.
+PERCENT = {
+    Phase.ACCEPTED: 0,
+    Phase.SCHEDULING: 2,
+    Phase.CLAIMING: 10,
+    Phase.PREPARING: 14,
+    Phase.VOLUMES: 25,
+    Phase.SPAWNING: 40,
+    Phase.FINISHING: 90,
+    Phase.DONE: 100,
+}
+
+# Until CLAIMING ends no destination has begun to work on it.
+_RUNNING_STATES = {
+    Phase.ACCEPTED: State.QUEUED,
+    Phase.SCHEDULING: State.QUEUED,
+    Phase.CLAIMING: State.QUEUED,
+    Phase.UNKNOWN: State.UNKNOWN,
+}
+
+_TASK_PHASES = {
+    'rebuilding': Phase.PREPARING,
+    'rebuild_block_device_mapping': Phase.VOLUMES,
+    'rebuild_spawning': Phase.SPAWNING,
+    # Microversion 2.95 and later: nova stops the guest that it has started.
+    'powering-off': Phase.FINISHING,
+}
+
+# Nova writes record, server and event one after the other, and we read them
+# one after the other: a contradiction younger than this is only a moment.
+SETTLE_SECONDS = 10.0
+
+# A cold image can take its time; longer than this without one write of nova
+# is worth a look. It is a hint for a human, nobody acts on it.
+QUIET_SECONDS = 1800.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """One event of the instance action.
+
+    :ivar result: 'Success', 'Error' or None while it runs.
+    """
+
+    started_at: float | None = None
+    finished_at: float | None = None
+    result: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Guest:
+    """The server as nova's database has it now."""
+
+    host: str | None
+    vm_state: str | None
+    task_state: str | None
+    updated_at: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """Everything that is known of one evacuation record.
+
+    :ivar guest: None when the server is deleted.
+    :ivar schedule: the conductor's event ``rebuild_server``.
+    :ivar rebuild: the destination's event ``compute_rebuild_instance``.
+    :ivar destination_up: None when nobody asked or nobody knows.
+    :ivar now: the time to which ages refer, on the clock of the records.
+    """
+
+    status: str
+    source: str | None
+    destination: str | None
+    guest: Guest | None
+    now: float
+    created_at: float
+    updated_at: float | None = None
+    schedule: Event | None = None
+    rebuild: Event | None = None
+    destination_up: bool | None = None
+    rival: Rival = Rival.NONE
+
+    @property
+    def last_write_at(self) -> float:
+        """When nova last wrote anything about it."""
+        times = [self.created_at, self.updated_at]
+        if self.guest is not None:
+            times.append(self.guest.updated_at)
+        for event in (self.schedule, self.rebuild):
+            if event is not None:
+                times += [event.started_at, event.finished_at]
+        return max(time for time in times if time is not None)
+
+    @property
+    def settled(self) -> bool:
+        """Nothing was written for a while: what contradicts, contradicts."""
+        return self.now - self.last_write_at > SETTLE_SECONDS
+
+
+@dataclasses.dataclass(frozen=True)
+class Assessment:
+    """What an operator or the owner of the server is told.
+
+    :ivar progress: percent, None where a number would be a lie.
+    :ivar stalled: it will not go on by itself, as far as one can see.
+    :ivar source_cleaned: the source came back and removed its own copy.
+    """
+
+    state: State
+    phase: Phase
+    progress: int | None
+    stalled: bool = False
+    reason: Reason | None = None
+    source_cleaned: bool = False
+
+
+def assess(facts: Facts) -> Assessment:
+    """State, phase and percentage of one evacuation record."""
+    if facts.status == 'done':
+        return _succeeded()
+    if facts.status in ('error', 'failed'):
+        return _failed(_failure_reason(facts))
+    if facts.status == 'completed':
+        found = _assess_completed(facts)
+        return dataclasses.replace(found, source_cleaned=True)
+    if facts.status in OPEN_STATUSES:
+        return _assess_open(facts)
+    return _unknown()
+
+
+def _assess_completed(facts: Facts) -> Assessment:
+    """The source came back: before the end of the work, or after it."""
+    if _result(facts.rebuild) == 'Success':
+        # The record that never had a destination was replaced by the resource
+        # tracker; the success belongs to the newer one.
+        if facts.destination is None and _is_replaced(facts):
+            return _superseded(Reason.SOURCE_RETURNED)
+        return _succeeded()
+    if 'Error' in (_result(facts.rebuild), _result(facts.schedule)):
+        return _failed(_failure_reason(facts))
+    if _is_replaced(facts):
+        if facts.destination is None:
+            return _superseded(Reason.SOURCE_RETURNED)
+        return _unknown()
+    if facts.guest is None:
+        return _failed(Reason.SERVER_DELETED)
+    if facts.guest.task_state not in _TASK_PHASES:
+        if facts.guest.host not in (None, facts.source):
+            return _succeeded()
+        if facts.guest.vm_state == 'error':
+            return _failed(_failure_reason(facts))
+    return _assess_running(facts, Reason.SOURCE_RETURNED)
+
+
+def _assess_open(facts: Facts) -> Assessment:
+    if _is_replaced(facts):
+        if (
+            facts.rival is Rival.NEWER_OPEN
+            and facts.destination_up is not False
+        ):
+            return _superseded(Reason.CONCURRENT_EVACUATION)
+        return _superseded(Reason.RECORD_LEFT_OPEN)
+    if facts.guest is None:
+        return _failed(Reason.SERVER_DELETED)
+    if _is_at_destination(facts):
+        left_open = _result(facts.rebuild) == 'Success' and facts.settled
+        return _succeeded(Reason.RECORD_LEFT_OPEN if left_open else None)
+    if _result(facts.schedule) == 'Error' and facts.destination is None:
+        return _failed(Reason.NO_VALID_HOST)
+    if _result(facts.rebuild) == 'Error':
+        return _failed(Reason.DESTINATION_FAILED)
+    return _assess_running(facts, None)
+
+
+def _assess_running(facts: Facts, reason: Reason | None) -> Assessment:
+    """Not ended as far as nova tells: which phase, and does it go on?"""
+    phase = _phase(facts)
+    stall = _stall_reason(facts)
+    percent = PERCENT.get(phase)
+    if facts.rival is Rival.OLDER_OPEN:
+        # Two rebuilds write the same task state, so it jumps back and forth.
+        percent = None
+        reason = Reason.CONCURRENT_EVACUATION
+    return Assessment(
+        state=_RUNNING_STATES.get(phase, State.RUNNING),
+        phase=phase,
+        progress=percent,
+        stalled=stall is not None,
+        reason=stall or reason,
+    )
+
+
+def _phase(facts: Facts) -> Phase:
+    guest = facts.guest
+    task = guest.task_state if guest is not None else None
+    if task is not None and task not in _TASK_PHASES:
+        return Phase.UNKNOWN
+    # In 'accepted' the task is 'rebuilding' already; only later tasks prove
+    # that the destination is at work.
+    if facts.status == 'pre-migrating' or (
+        facts.status == 'completed' and facts.destination is not None
+    ):
+        return Phase.FINISHING if task is None else _TASK_PHASES[task]
+    if task is not None and _TASK_PHASES[task] is not Phase.PREPARING:
+        return _TASK_PHASES[task]
+    if _result(facts.schedule) == 'Success' or facts.rebuild is not None:
+        return Phase.CLAIMING
+    if facts.schedule is not None:
+        return Phase.SCHEDULING
+    return Phase.ACCEPTED
+
+
+def _stall_reason(facts: Facts) -> Reason | None:
+    if facts.destination is not None and facts.destination_up is False:
+        return Reason.DESTINATION_DOWN
+    if facts.guest is not None and facts.guest.task_state is None:
+        if not facts.settled:
+            return None
+        if facts.destination is None:
+            return Reason.NO_TASK
+        return Reason.TASK_STATE_RESET
+    if facts.now - facts.last_write_at > QUIET_SECONDS:
+        return Reason.NO_ACTIVITY
+    return None
+
+
+def _failure_reason(facts: Facts) -> Reason:
+    """``error`` without a destination is the scheduler's; the rest is not."""
+    if facts.destination is None and (
+        facts.status == 'error' or _result(facts.schedule) == 'Error'
+    ):
+        return Reason.NO_VALID_HOST
+    return Reason.DESTINATION_FAILED
+
+
+def _is_at_destination(facts: Facts) -> bool:
+    return (
+        facts.guest is not None
+        and facts.destination is not None
+        and facts.guest.host == facts.destination
+        and facts.guest.task_state is None
+    )
+
+
+def _is_replaced(facts: Facts) -> bool:
+    return facts.rival in (Rival.NEWER_OPEN, Rival.NEWER_CLOSED)
+
+
+def _result(event: Event | None) -> str | None:
+    return event.result if event is not None else None
+
+
+def _succeeded(reason: Reason | None = None) -> Assessment:
+    return Assessment(State.SUCCEEDED, Phase.DONE, 100, reason=reason)
+
+
+def _failed(reason: Reason) -> Assessment:
+    return Assessment(State.FAILED, Phase.FAILED, None, reason=reason)
+
+
+def _superseded(reason: Reason) -> Assessment:
+    return Assessment(State.SUPERSEDED, Phase.SUPERSEDED, None, reason=reason)
+
+
+def _unknown() -> Assessment:
+    return Assessment(State.UNKNOWN, Phase.UNKNOWN, None)
