@@ -58,9 +58,9 @@ last boot from one of this boot. Touch it only in a lab.
         default=6.0,
         min=1.0,
         help="""
-Seconds without a heartbeat after which a host is silent and a compute.host.down
-event is sent. Use at least three times the interval of the heartbeat source
-in polling.yaml; the second channel is asked before anything is fenced, so a
+Seconds without a heartbeat after which a host is silent and the event
+compute.host.down is sent. Use at least three times the interval of the heartbeat source
+in polling.yaml (less than twice makes monitoring call itself blind); the second channel is asked before anything is fenced, so a
 small value costs attention, not servers.
 """,
     ),
@@ -80,8 +80,22 @@ heartbeat_timeout.
         min=0.01,
         max=1.0,
         help="""
-When more than this share of all known hosts is silent at once, the fault is
-taken to be ours (bus, collector, clock): no event is sent and the log says so.
+When at least two hosts, and more than this share of those that were not down
+before, fall silent at once, the fault is taken to be ours (bus, collector,
+clock): no event is sent and the log says so. With two hosts or one nothing
+distinguishes the two, so a cloud needs three to be watched well.
+""",
+    ),
+    cfg.FloatOpt(
+        'reconnect_max',
+        default=30.0,
+        min=0.0,
+        help="""
+Longest pause in seconds that a polling agent makes between two attempts to
+reach the message bus: ``[oslo_messaging_rabbit] rabbit_interval_max`` of the
+hypervisors' ceilometer.conf. After a stall of the bus nobody is called down
+for as long as the stall lasted, at most this, plus heartbeat_timeout. Lower it
+together with rabbit_interval_max, for which 2 is a good value.
 """,
     ),
     cfg.StrOpt(

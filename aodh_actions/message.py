@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What an alarm of aodh says, made into one fact.
+
+The words come from whoever made the alarm or the event, so nothing is taken
+over unchecked: a host name has to look like one, everything else is cut to a
+length and freed of control characters. Only the state ``alarm`` suspects a
+host; ``insufficient data`` never does, it merely wakes the engine up.
+"""
+
+import re
+from typing import Any
+
+from oslo_utils import uuidutils
+
+from nova_ha_plugins.recovery import facts
+
+ALARM = 'alarm'
+EVENT_UP = 'compute.host.up'
+
+# nova limits services.host to 255 characters; a host name has no others.
+HOST = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,254}')
+LONGEST = 255
+
+
+class BadHost(ValueError):
+    """A host was named, but not by anything that can be a host's name."""
+
+
+def clean(value: Any) -> str:
+    """Return a value as text that may be stored and logged."""
+    if not isinstance(value, str | int | float):
+        return ''
+    text = str(value)[:LONGEST].encode('utf-8', 'replace').decode('utf-8')
+    return ''.join(char if char.isprintable() else ' ' for char in text)
+
+
+def check_host(value: Any) -> str:
+    """Return a host's name.
+
+    :raises BadHost: it cannot be one; the text does not repeat it.
+    """
+    if not isinstance(value, str) or not HOST.fullmatch(value):
+        raise BadHost(
+            'The host should be named by 1 to 255 letters, digits, dots, '
+            'dashes and underscores, and is not'
+        )
+    return value
+
+
+def traits(event: Any) -> dict[str, Any]:
+    """Return the traits of aodh's event, which come as [name, type, value].
+
+    What has another form is left out.
+    """
+    listed = event.get('traits') if isinstance(event, dict) else None
+    if not isinstance(listed, list):
+        return {}
+    return {
+        item[0]: item[2]
+        for item in listed
+        if isinstance(item, list | tuple)
+        and len(item) == 3
+        and isinstance(item[0], str)
+    }
+
+
+def suspected_host(current: Any, reason_data: Any) -> str:
+    """Return the host that an alarm's event accuses, '' when none.
+
+    :raises BadHost: the event names something that is no host.
+    """
+    event = reason_data.get('event') if isinstance(reason_data, dict) else None
+    if current != ALARM or not isinstance(event, dict):
+        return ''
+    if event.get('event_type') == EVENT_UP:
+        return ''
+    host = traits(event).get('host')
+    return '' if host in (None, '') else check_host(host)
+
+
+def make_fact(
+    host: str,
+    body: dict[str, Any],
+    *,
+    channel: str,
+    trust_id: str = '',
+    verified: bool = False,
+    by: str = '',
+) -> facts.Fact:
+    """Return the fact that an alarm reports.
+
+    :param host: the suspected host, '' for a mere wake-up.
+    :param body: the alarm as aodh's own REST notifier would send it.
+    """
+    data = body.get('reason_data')
+    event = data.get('event') if isinstance(data, dict) else None
+    found = traits(event)
+    event = event if isinstance(event, dict) else {}
+    detail = {
+        'severity': body.get('severity'),
+        'previous': body.get('previous'),
+        'current': body.get('current'),
+        'event_type': event.get('event_type'),
+        'event_id': event.get('message_id'),
+        'silent_for': found.get('silent_for'),
+    }
+    kind = facts.FactKind.HOST_DOWN if host else facts.FactKind.WAKE_UP
+    return facts.Fact(
+        uuid=uuidutils.generate_uuid(),
+        kind=kind,
+        host=host,
+        service_uuid=clean(found.get('service_uuid'))[:36] if host else '',
+        reason=clean(found.get('reason') or body.get('reason')),
+        detail={
+            key: text
+            for key, value in detail.items()
+            if (text := clean(value))
+        },
+        channel=channel,
+        trust_id=clean(trust_id)[:64],
+        alarm_id=clean(body.get('alarm_id'))[:64],
+        alarm_name=clean(body.get('alarm_name')),
+        verified=verified,
+        by=clean(by),
+    )

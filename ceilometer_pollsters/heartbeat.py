@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The sign of life of a hypervisor, sent by ``ceilometer-polling`` on it.
+
+It reads two small files and a clock, and nothing that can hang: no libvirt,
+no network, no disk of a guest. It lives in a polling namespace of its own
+because ceilometer instantiates every pollster of a namespace in every
+process that names it.
+"""
+
+import os
+import pathlib
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from ceilometer import sample
+from ceilometer.polling import plugin_base
+from oslo_log import log
+
+from nova_ha_plugins.conf import nova_ha as nova_ha_conf
+
+LOG = log.getLogger(__name__)
+
+METER = 'hypervisor.heartbeat'
+
+
+def read_id(path: str) -> str:
+    """Return the one word that a file holds, in lower case.
+
+    :raises OSError: the file cannot be read.
+    :raises ValueError: the file is empty or holds more than one word.
+    """
+    text = pathlib.Path(path).read_text(encoding='ascii').strip().lower()
+    if not text or len(text.split()) != 1:
+        raise ValueError(f"File '{path}' should hold one identifier")
+    return text
+
+
+class HeartbeatPollster(plugin_base.PollsterBase):
+    """One sample per cycle: who, which boot, and a number that rises."""
+
+    _sequence = 0
+
+    def setup_environment(self) -> None:
+        """Read who and which boot this is.
+
+        ceilometer reports a pollster that cannot be loaded at DEBUG only, so
+        the reason is logged here before it is raised.
+        """
+        nova_ha_conf.register_opts(self.conf)
+        self.host: str = self.conf.nova_ha.host or self.conf.host
+        path = self.conf.nova_ha.boot_id_file
+        try:
+            self.boot_id = read_id(path)
+        except (OSError, ValueError) as error:
+            LOG.error(
+                "Host '%s' sends no heartbeat: the boot id should be in "
+                "'%s' and is not: %s. It is not protected until "
+                '[nova_ha] boot_id_file is right and this agent restarted',
+                self.host,
+                path,
+                error,
+            )
+            raise
+        self._uuid_error = ''
+        self.system_uuid = ''
+        self._read_system_uuid()
+
+    def _read_system_uuid(self) -> None:
+        """Keep the machine's identity, once it can be read.
+
+        The kernel lets only root read it. Without it the heartbeat still
+        counts, but the host's fencing device cannot be checked against it.
+        """
+        path = self.conf.nova_ha.system_uuid_file
+        try:
+            self.system_uuid = read_id(path)
+        except (OSError, ValueError) as error:
+            if str(error) != self._uuid_error:
+                LOG.error(
+                    "Host '%s' sends heartbeats without its system UUID, "
+                    "which should be in '%s' and is not: %s. Its fencing "
+                    'device cannot be verified, so it is not protected '
+                    'until [nova_ha] system_uuid_file is readable',
+                    self.host,
+                    path,
+                    error,
+                )
+                self._uuid_error = str(error)
+
+    @property
+    def default_discovery(self) -> str:
+        return 'local_node'
+
+    def next_sequence(self) -> int:
+        """Return a number that rises over restarts of this agent, too.
+
+        Milliseconds since the boot do; a boot has an id of its own.
+        """
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+        self._sequence = max(self._sequence + 1, now)
+        return self._sequence
+
+    def get_samples(
+        self, manager: Any, cache: dict[str, Any], resources: Iterable[str]
+    ) -> Iterable[sample.Sample]:
+        if not self.system_uuid:
+            self._read_system_uuid()
+        return [
+            sample.Sample(
+                name=METER,
+                type=sample.TYPE_GAUGE,
+                unit='heartbeat',
+                volume=1,
+                user_id=None,
+                project_id=None,
+                resource_id=self.host,
+                resource_metadata={
+                    'host': self.host,
+                    'boot_id': self.boot_id,
+                    'sequence': str(self.next_sequence()),
+                    'system_uuid': self.system_uuid,
+                    'agent_pid': os.getpid(),
+                },
+            )
+        ]

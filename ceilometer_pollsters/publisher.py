@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Heartbeats into the store of the last sign of life: ``nova-ha-liveness://``.
+
+Runs in ceilometer's notification agent. The store stamps each heartbeat with
+its own clock on receipt, so no clock of a hypervisor decides anything.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ceilometer import publisher
+from ceilometer import sample
+from oslo_log import log
+
+from ceilometer_pollsters import heartbeat
+from nova_ha_plugins.conf import opts
+from nova_ha_plugins.store import errors
+from nova_ha_plugins.store import liveness
+from nova_ha_plugins.store import values
+
+LOG = log.getLogger(__name__)
+
+LONGEST = 255
+
+
+class BadSample(ValueError):
+    """A sample that is no heartbeat, whatever it calls itself."""
+
+
+def _text(metadata: Any, name: str, *, empty: bool = False) -> str:
+    value = metadata.get(name, '')
+    if not isinstance(value, str) or len(value) > LONGEST:
+        raise BadSample(f"'{name}' should be a short text")
+    if not value and not empty:
+        raise BadSample(f"'{name}' should not be empty")
+    return value
+
+
+def heard(item: sample.Sample) -> values.Heard:
+    """Return the heartbeat that a sample carries.
+
+    :raises BadSample: it carries none; the text says which part is wrong.
+    """
+    metadata = item.resource_metadata
+    if not isinstance(metadata, dict):
+        raise BadSample('resource_metadata should be a dictionary')
+    try:
+        sequence = int(metadata.get('sequence', ''))
+    except (TypeError, ValueError):
+        raise BadSample("'sequence' should be a number") from None
+    if not 0 <= sequence < 2**63:
+        raise BadSample("'sequence' should fit into 63 bits")
+    return values.Heard(
+        host=_text(metadata, 'host'),
+        boot_id=_text(metadata, 'boot_id'),
+        sequence=sequence,
+        system_uuid=_text(metadata, 'system_uuid', empty=True),
+        service_uuid=_text(metadata, 'service_uuid', empty=True),
+    )
+
+
+class LivenessPublisher(publisher.ConfigPublisherBase):
+    """Writes heartbeats, a batch per call; other samples pass by."""
+
+    def __init__(self, conf: Any, parsed_url: Any) -> None:
+        super().__init__(conf, parsed_url)
+        opts.register_plugin_opts(conf)
+        try:
+            self._store = liveness.open_liveness(conf)
+        except errors.AWAY as error:
+            LOG.error(
+                "Publisher 'nova-ha-liveness://' is not loaded, so no host "
+                'is heard: %s',
+                error,
+            )
+            raise
+        self._away = False
+        self._lost = 0
+
+    def publish_samples(self, samples: Iterable[sample.Sample]) -> None:
+        """Store the heartbeats among some samples.
+
+        A bad sample is named and dropped, the others count. A store that is
+        away is reported when it goes and when it returns: this is called
+        several times a second.
+        """
+        batch = []
+        for item in samples:
+            if item.name != heartbeat.METER:
+                continue
+            try:
+                batch.append(heard(item))
+            except BadSample as error:
+                LOG.error(
+                    "A heartbeat of '%.255s' was dropped: %s",
+                    item.resource_id,
+                    error,
+                )
+        if not batch:
+            return
+        try:
+            self._store.beats(batch)
+        except errors.AWAY as error:
+            self._say_away(len(batch), error)
+        else:
+            self._say_back()
+
+    def _say_away(self, count: int, error: Exception) -> None:
+        self._lost += count
+        if not self._away:
+            self._away = True
+            LOG.error(
+                'Heartbeats are being lost: the store of [nova_ha_database] '
+                'connection did not take them: %s. Monitoring is blind '
+                'until it does, and nobody is called down meanwhile',
+                type(error).__name__,
+            )
+
+    def _say_back(self) -> None:
+        if self._away:
+            self._away = False
+            LOG.warning(
+                'Heartbeats are stored again, %d were lost', self._lost
+            )
+            self._lost = 0
+
+    def publish_events(self, events: Any) -> None:
+        """Drop events: this publisher belongs into pipeline.yaml only."""
+        LOG.error(
+            "'nova-ha-liveness://' takes samples, found it in "
+            'event_pipeline.yaml. The events were dropped by it'
+        )
