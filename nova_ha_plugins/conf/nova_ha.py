@@ -59,9 +59,11 @@ last boot from one of this boot. Touch it only in a lab.
         min=1.0,
         help="""
 Seconds without a heartbeat after which a host is silent and the event
-compute.host.down is sent. Use at least three times the interval of the heartbeat source
-in polling.yaml (less than twice makes monitoring call itself blind); the second channel is asked before anything is fenced, so a
-small value costs attention, not servers.
+compute.host.down is sent. Use at least three times the interval of the
+heartbeat source in polling.yaml: from half of this time on a host counts as
+late, and when most of them are late, monitoring calls itself blind. The second
+channel is asked before anything is fenced, so a small value costs attention,
+not servers.
 """,
     ),
     cfg.FloatOpt(
