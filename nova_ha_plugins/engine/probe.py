@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The second channel: a TCP connection from the controller to the hypervisor.
+
+It shares neither the message bus nor the telemetry daemons with the
+heartbeat. The rule: what a *remote* machine did not do is SILENT, what *this*
+machine could not do is UNKNOWN. Anything that only a running kernel can send
+is ALIVE, a refusal included: it is wrong to fence a host that still refuses.
+"""
+
+import collections.abc
+import errno
+import queue
+import socket
+import threading
+import time
+
+from oslo_config import cfg
+
+from nova_ha_plugins.recovery import incident
+
+CHANNEL = 'probe'
+
+# The answers to a connection attempt that come from somewhere else than this
+# machine and say that the host is not there.
+_SILENT = frozenset({errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ETIMEDOUT})
+
+# Sent by a kernel, or by a process that closed its socket.
+_ALIVE = frozenset(
+    {errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
+)
+
+_Found = tuple[incident.Sign, str]
+_Target = tuple[int, tuple[object, ...]]
+
+
+class TcpProbe:
+    """Connects, and in the kind 'banner' waits for one byte."""
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        clock: collections.abc.Callable[[], float] = time.time,
+    ) -> None:
+        """Keep the options of [probe].
+
+        :param clock: gives ``Reading.at``; the store's clock in the engine.
+        """
+        self._port = conf.probe.port
+        self._banner = conf.probe.kind == 'banner'
+        self._timeout = conf.probe.timeout
+        self._clock = clock
+
+    def probe(self, host: str, address: str) -> incident.Reading:
+        """Return what the host does on its port, within the timeout.
+
+        :param host: nova's service host, for texts.
+        :param address: 'address', 'address:port' or '[address]:port'; '' when
+            nothing is known.
+        """
+        at = self._clock()
+        deadline = time.monotonic() + self._timeout
+        sign, text = self._look(address, deadline)
+        return incident.Reading(
+            channel=CHANNEL,
+            sign=sign,
+            at=at,
+            age=0.0 if sign == incident.Sign.ALIVE else None,
+            text=text,
+        )
+
+    def _look(self, address: str, deadline: float) -> _Found:
+        try:
+            name, port = split(address, self._port)
+        except ValueError as exc:
+            return incident.Sign.UNKNOWN, str(exc)
+        where = f"'{name}' port {port}"
+        try:
+            targets = _resolve(name, port, deadline)
+        except (OSError, UnicodeError) as exc:
+            return incident.Sign.UNKNOWN, f'{where} does not resolve: {exc}'
+        found: _Found = incident.Sign.UNKNOWN, f'{where} has no address'
+        signs = set()
+        for family, target in targets:
+            sign, text = self._try(family, target, deadline)
+            found = sign, f'{where} {text}'
+            if sign == incident.Sign.ALIVE:
+                return found
+            signs.add(sign)
+        if len(signs) > 1:
+            return (
+                incident.Sign.UNKNOWN,
+                f'{where}: not every address of it could be tried',
+            )
+        return found
+
+    def _try(
+        self, family: int, target: tuple[object, ...], deadline: float
+    ) -> _Found:
+        try:
+            connection = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as exc:
+            return incident.Sign.UNKNOWN, f'could not be tried: {exc}'
+        with connection:
+            try:
+                _limit(connection, deadline)
+                connection.connect(target)
+            except OSError as exc:
+                return _judge(exc, 'connection')
+            if not self._banner:
+                return incident.Sign.ALIVE, 'accepted a connection'
+            try:
+                _limit(connection, deadline)
+                greeting = connection.recv(1)
+            except OSError as exc:
+                return _judge(exc, 'banner')
+        if greeting:
+            return incident.Sign.ALIVE, 'sent a banner'
+        return incident.Sign.ALIVE, 'closed the connection, so it is running'
+
+
+def split(address: str, default_port: int) -> tuple[str, int]:
+    """Return name and port of 'a', 'a:1', '[a]:1' or a bare IPv6 address.
+
+    :raises ValueError: it is none of these; the text says so.
+    """
+    name, port = address.strip(), ''
+    if name.startswith('['):
+        name, _, rest = name[1:].partition(']')
+        port = rest.removeprefix(':')
+    elif name.count(':') == 1:
+        name, _, port = name.partition(':')
+    if not name:
+        raise ValueError('no address of the host is known')
+    if not port:
+        return name, default_port
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(
+            f"the probe address is wrong: expected 'address:port', "
+            f"found '{address}'"
+        )
+    return name, int(port)
+
+
+def _limit(connection: socket.socket, deadline: float) -> None:
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise TimeoutError('timed out')
+    connection.settimeout(remaining)
+
+
+def _judge(exc: OSError, awaited: str) -> _Found:
+    if isinstance(exc, TimeoutError) or exc.errno in _SILENT:
+        why = 'in time' if exc.errno is None else f'({exc.strerror})'
+        return incident.Sign.SILENT, f'gave no {awaited} {why}'
+    if exc.errno in _ALIVE:
+        return incident.Sign.ALIVE, f'answered: {exc.strerror}'
+    return incident.Sign.UNKNOWN, f'could not be tried: {exc}'
+
+
+def _resolve(name: str, port: int, deadline: float) -> list[_Target]:
+    """Return the addresses of a name within a time.
+
+    The resolver knows no time limit: for a name it runs in a thread that is
+    left to itself when it takes too long. An address needs no resolver.
+    """
+    try:
+        return _addresses(name, port, socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass
+    answers: queue.SimpleQueue[list[_Target] | OSError | UnicodeError]
+    answers = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(_addresses(name, port, 0))
+        except (OSError, UnicodeError) as exc:
+            answers.put(exc)
+
+    threading.Thread(target=ask, name='resolve', daemon=True).start()
+    try:
+        answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+    except queue.Empty:
+        raise TimeoutError('the resolver did not answer in time') from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _addresses(name: str, port: int, flags: int) -> list[_Target]:
+    return [
+        (family, target)
+        for family, _, _, _, target in socket.getaddrinfo(
+            name, port, type=socket.SOCK_STREAM, flags=flags
+        )
+    ]
