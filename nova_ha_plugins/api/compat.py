@@ -6,6 +6,7 @@ Nova promises none of these names to anybody. When a release moves one, this
 module changes and nothing else does. It is imported inside nova-api only.
 """
 
+from collections import abc
 import typing
 
 from nova.api import validation
@@ -51,7 +52,7 @@ Request = wsgi.Request
 Resource = wsgi.Resource
 
 
-def register_rules(rules: list[policy.RuleDefault]) -> None:
+def register_rules(rules: abc.Sequence[policy.RuleDefault]) -> None:
     """Let nova's own enforcer, and so nova's policy file, know the rules.
 
     It is asked at every request, because ``nova.policy.reset`` forgets them.

@@ -28,7 +28,7 @@ class VersionError(Exception):
         self.status = status
 
 
-def negotiate(headers: abc.Mapping[str, str]) -> str:
+def negotiate(headers: abc.MutableMapping[str, str]) -> str:
     """Give the version that the answer will have.
 
     :raises VersionError: if there is no such version.
