@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Values as JSON documents, through their versioned objects."""
+
+import json
+import typing
+
+from oslo_versionedobjects import exception
+
+from nova_ha_plugins.objects import base
+from nova_ha_plugins.objects import fact
+from nova_ha_plugins.objects import host
+from nova_ha_plugins.objects import incident
+
+Value = typing.TypeVar('Value')
+
+# Objects are known once their module is imported; these are all there are.
+MODULES = (fact, host, incident)
+
+
+def dumps(value: typing.Any, version: str | None = None) -> str:
+    """A value as the JSON document of its object.
+
+    :param version: version of the object to write, for a reader that knows
+        no newer one; None writes the newest.
+    """
+    obj = base.object_of(type(value)).from_core(value)
+    primitive = obj.obj_to_primitive(target_version=version)
+    return json.dumps(primitive, separators=(',', ':'))
+
+
+def loads(core: type[Value], text: str) -> Value:
+    """The value in a JSON document.
+
+    :param core: the dataclass that the document must hold.
+    :raises ValueError: the document holds something else, or a version that
+        this release does not know.
+    """
+    try:
+        obj = base.HaObject.obj_from_primitive(json.loads(text))
+    except exception.IncompatibleObjectVersion as error:
+        raise ValueError(
+            f'Document of object {error.kwargs["objname"]!r} has version '
+            f'{error.kwargs["objver"]!r}, expected at most '
+            f'{error.kwargs["supported"]!r}: it was written by a newer release'
+        ) from error
+    if obj.CORE is not core:
+        raise ValueError(
+            f'Document holds object {obj.obj_name()!r}, '
+            f'expected {base.object_of(core).obj_name()!r}'
+        )
+    return typing.cast(Value, obj.to_core())

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Versioned objects of an incident, as it is stored and shown."""
+
+from oslo_versionedobjects import fields
+
+from nova_ha_plugins.objects import base
+from nova_ha_plugins.recovery import incident
+
+
+@base.register(incident.Reading)
+class HaReading(base.HaObject):
+    """What one channel said of a host."""
+
+    # Version 1.0: Initial version
+    VERSION = '1.0'
+
+    fields = {
+        'channel': fields.StringField(),
+        'sign': base.enum_field(incident.Sign),
+        'at': fields.FloatField(),
+        'age': fields.FloatField(nullable=True),
+        'text': fields.StringField(),
+    }
+
+
+@base.register(incident.FenceRecord)
+class HaFenceRecord(base.HaObject):
+    """The proof that a host is off, or the intent to make it so."""
+
+    # Version 1.0: Initial version
+    VERSION = '1.0'
+
+    fields = {
+        'state': base.enum_field(incident.FenceState),
+        'epoch': fields.IntegerField(),
+        'attempt': fields.IntegerField(),
+        'intended_at': fields.FloatField(),
+        'calls': fields.IntegerField(),
+        'called_at': fields.FloatField(nullable=True),
+        'power': base.enum_field(incident.Power),
+        'confirmed_at': fields.FloatField(nullable=True),
+        'evidence_class': base.enum_field(incident.FenceClass, nullable=True),
+        'driver': fields.StringField(),
+        'by': fields.StringField(),
+        'raw': fields.StringField(),
+        'system_uuid': fields.StringField(),
+        'beat_mark': fields.ListOfStringsField(nullable=True),
+    }
+
+
+@base.register(incident.Server)
+class HaServer(base.HaObject):
+    """One server that lived on the failed host."""
+
+    # Version 1.0: Initial version
+    VERSION = '1.0'
+
+    fields = {
+        'uuid': fields.StringField(),
+        'name': fields.StringField(),
+        'project_id': fields.StringField(),
+        'vm_state': fields.StringField(),
+        'priority': fields.IntegerField(),
+        'protected': fields.BooleanField(),
+        'state': base.enum_field(incident.ServerState),
+        'code': fields.StringField(),
+        'reason': fields.StringField(),
+        'attempts': fields.IntegerField(),
+        'baseline': fields.StringField(nullable=True),
+        'migration_uuid': fields.StringField(nullable=True),
+        'destination': fields.StringField(nullable=True),
+        'intended_at': fields.FloatField(nullable=True),
+        'answered': fields.BooleanField(),
+        'finished_at': fields.FloatField(nullable=True),
+        'retry_at': fields.FloatField(nullable=True),
+    }
+
+
+@base.register(incident.Entry)
+class HaTimelineEntry(base.HaObject):
+    """One line of the timeline."""
+
+    # Version 1.0: Initial version
+    VERSION = '1.0'
+
+    fields = {
+        'seq': fields.IntegerField(),
+        'at': fields.FloatField(),
+        'code': fields.StringField(),
+        'text': fields.StringField(),
+    }
+
+
+@base.register(incident.Incident)
+class HaIncident(base.HaObject):
+    """One failure of one host."""
+
+    # Version 1.0: Initial version
+    VERSION = '1.0'
+
+    fields = {
+        'uuid': fields.StringField(),
+        'host': fields.StringField(),
+        'service_uuid': fields.StringField(),
+        'epoch': fields.IntegerField(),
+        'phase': base.enum_field(incident.Phase),
+        'opened_at': fields.FloatField(),
+        'updated_at': fields.FloatField(),
+        'code': fields.StringField(),
+        'reason': fields.StringField(),
+        'next_look_at': fields.FloatField(nullable=True),
+        'domain': fields.StringField(),
+        'expected_system_uuid': fields.StringField(),
+        'silent_probes': fields.IntegerField(),
+        'verdict': base.enum_field(incident.Verdict),
+        'readings': fields.ListOfObjectsField('HaReading'),
+        'released': fields.BooleanField(),
+        'return_released': fields.BooleanField(),
+        'fence': fields.ObjectField('HaFenceRecord', nullable=True),
+        'forced_down': base.enum_field(incident.StepState),
+        'disabled': base.enum_field(incident.StepState),
+        'unforced': base.enum_field(incident.StepState),
+        'enabled': base.enum_field(incident.StepState),
+        'listed': fields.BooleanField(),
+        'servers': fields.ListOfObjectsField('HaServer'),
+        'timeline': fields.ListOfObjectsField('HaTimelineEntry'),
+        'outcome': fields.StringField(),
+        'closed_at': fields.FloatField(nullable=True),
+        'generation': fields.IntegerField(),
+    }
+    obj_relationships = {
+        'readings': [('1.0', '1.0')],
+        'fence': [('1.0', '1.0')],
+        'servers': [('1.0', '1.0')],
+        'timeline': [('1.0', '1.0')],
+    }

@@ -1,0 +1,477 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The store: what must survive, in SQL.
+
+An incident is saved by compare-and-swap on its generation, in a transaction
+that also checks the engine's lease. That a host has one open incident at most
+is a unique key of the database.
+"""
+
+import dataclasses
+import json
+import logging
+import typing
+
+from oslo_config import cfg
+from oslo_db import exception as db_exception
+from oslo_utils import uuidutils
+import sqlalchemy as sa
+
+from nova_ha_plugins.objects import documents
+from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import facts
+from nova_ha_plugins.recovery import incident as core
+from nova_ha_plugins.recovery import machine
+from nova_ha_plugins.store import database
+from nova_ha_plugins.store import inbox
+from nova_ha_plugins.store import leases
+from nova_ha_plugins.store import models
+from nova_ha_plugins.store import values
+
+LOG = logging.getLogger(__name__)
+
+StoreError = values.StoreError
+NotConfigured = values.NotConfigured
+SchemaOutdated = values.SchemaOutdated
+AlreadyOpen = values.AlreadyOpen
+Conflict = values.Conflict
+LeaseHeld = values.LeaseHeld
+LeaseLost = values.LeaseLost
+Lease = values.Lease
+ArmState = values.ArmState
+HostRecord = values.HostRecord
+Purged = values.Purged
+
+Value = typing.TypeVar('Value')
+
+_DAY = 86400.0
+_STATUS = 'engine'
+_NEVER_SET = ArmState(
+    armed=False, by='installation', reason='never armed', at=0.0
+)
+
+
+class Store:
+    """Incidents, facts, hosts, the lease and the arm state.
+
+    Every method is one transaction. None waits longer than the options of
+    [nova_ha_database] allow.
+    """
+
+    def __init__(self, db: database.Database) -> None:
+        self._db = db
+
+    def now(self) -> float:
+        """Seconds since 1970 by the database server: the one clock."""
+        return self._db.read(self._db.now)
+
+    # Facts
+
+    def add_fact(self, fact: facts.Fact) -> facts.Fact:
+        """A fact in the engine's inbox, stamped with the store's clock.
+
+        A fact whose uuid is known already is left as it was.
+        """
+
+        def work(connection: sa.Connection) -> facts.Fact:
+            try:
+                return inbox.add(self._db, connection, fact)
+            except db_exception.DBDuplicateEntry as error:
+                raise db_exception.RetryRequest(error) from error
+
+        return self._db.write(work)
+
+    def pending_facts(self, limit: int = 1000) -> tuple[facts.Fact, ...]:
+        """Facts that nobody settled yet, oldest first."""
+        return self._load(facts.Fact, inbox.pending(limit))
+
+    def fact(self, uuid: str) -> facts.Fact | None:
+        """One fact, pending or settled."""
+        query = sa.select(models.facts.c.document).where(
+            models.facts.c.uuid == uuid
+        )
+        found = self._load(facts.Fact, query)
+        return found[0] if found else None
+
+    def settle_fact(
+        self, uuid: str, state: facts.FactState | str, text: str
+    ) -> None:
+        """Say what became of a fact; it leaves the inbox."""
+        became = facts.FactState(state)
+        self._db.write(
+            lambda connection: inbox.settle(connection, uuid, became, text)
+        )
+
+    # Incidents
+
+    def open_incidents(self) -> tuple[core.Incident, ...]:
+        """Every incident that is not closed, oldest first."""
+        table = models.incidents
+        return self._load(
+            core.Incident,
+            sa.select(table.c.document)
+            .where(table.c.open_key.is_not(None))
+            .order_by(table.c.opened_at, table.c.uuid),
+        )
+
+    def open_incident_of(self, host: str) -> core.Incident | None:
+        """The open incident of a host."""
+        return self._one(models.incidents.c.open_key == host)
+
+    def incident(self, uuid: str) -> core.Incident | None:
+        """One incident, open or closed."""
+        return self._one(models.incidents.c.uuid == uuid)
+
+    def incidents(
+        self, limit: int = 100, host: str | None = None
+    ) -> tuple[core.Incident, ...]:
+        """Incidents, newest first, open and closed."""
+        table = models.incidents
+        query = sa.select(table.c.document)
+        if host is not None:
+            query = query.where(table.c.host == host)
+        query = query.order_by(table.c.opened_at.desc(), table.c.uuid)
+        return self._load(core.Incident, query.limit(limit))
+
+    def create(
+        self, incident: core.Incident, lease: Lease | None
+    ) -> core.Incident:
+        """The incident as stored, in its first generation.
+
+        :raises AlreadyOpen: the host has another open incident.
+        :raises LeaseLost: another engine took over.
+        """
+        first = dataclasses.replace(incident, generation=1)
+
+        def work(connection: sa.Connection) -> core.Incident:
+            if lease is not None:
+                leases.check(connection, lease)
+            connection.execute(
+                sa.insert(models.incidents).values(
+                    uuid=first.uuid, **_columns(first)
+                )
+            )
+            return first
+
+        try:
+            return self._db.write(work)
+        except db_exception.DBDuplicateEntry as error:
+            stored = self.incident(first.uuid)
+            if stored == first:
+                # Our own: the answer to its commit had been lost.
+                return first
+            other = self.open_incident_of(first.host)
+            raise AlreadyOpen(
+                f'Host {first.host!r} has open incident '
+                f'{other.uuid if other else "(just closed)"!r}: '
+                f'incident {first.uuid!r} was not stored'
+            ) from error
+
+    def save(self, incident: core.Incident, lease: Lease) -> core.Incident:
+        """The incident in its next generation.
+
+        :raises Conflict: somebody saved it since it was loaded.
+        :raises LeaseLost: another engine took over.
+        """
+        table = models.incidents
+        following = dataclasses.replace(
+            incident, generation=incident.generation + 1
+        )
+        columns = _columns(following)
+
+        def work(connection: sa.Connection) -> core.Incident:
+            leases.check(connection, lease)
+            done = connection.execute(
+                sa.update(table)
+                .where(table.c.uuid == incident.uuid)
+                .where(table.c.generation == incident.generation)
+                .values(columns)
+            )
+            if not done.rowcount:
+                raise self._conflict(connection, incident)
+            return following
+
+        return self._db.write(work)
+
+    def next_epoch(self, host: str) -> int:
+        """The next epoch of a host; nobody else gets the same."""
+        return self._db.write(
+            lambda connection: self._next_epoch(connection, host)
+        )
+
+    def report(self, fact: facts.Fact) -> str:
+        """Uuid of the incident that a verified fact belongs to.
+
+        The fact joins the open incident of its host or opens one. It also goes
+        to the engine's inbox. Needs no lease: an incident that is only
+        suspected does nothing.
+
+        :raises ValueError: the fact is not a verified report of a host.
+        """
+        if not (
+            fact.verified
+            and fact.host
+            and fact.kind is facts.FactKind.HOST_DOWN
+        ):
+            raise ValueError(
+                f'Fact {fact.uuid!r} opens no incident: expected a verified '
+                f'host-down with a host, found {fact.kind.value!r} of host '
+                f'{fact.host!r}, verified={fact.verified}'
+            )
+
+        def work(connection: sa.Connection) -> str:
+            table = models.incidents
+            query = sa.select(table.c.uuid).where(
+                table.c.open_key == fact.host
+            )
+            try:
+                uuid = connection.execute(query).scalar_one_or_none()
+                if uuid is None:
+                    uuid = self._open(connection, fact)
+                inbox.add(self._db, connection, fact)
+            except db_exception.DBDuplicateEntry as error:
+                # Somebody reported the same at the same moment: join.
+                raise db_exception.RetryRequest(error) from error
+            return str(uuid)
+
+        return self._db.write(work)
+
+    # The lease
+
+    def take_lease(self, owner: str, ttl: float) -> Lease:
+        """The right to act; see ``leases.own_name`` for a good owner.
+
+        :raises LeaseHeld: another engine is at work.
+        """
+        return leases.take(self._db, owner, ttl)
+
+    def renew_lease(self, lease: Lease) -> Lease:
+        """The lease for another ttl.
+
+        :raises LeaseLost: another engine took over.
+        """
+        return leases.renew(self._db, lease)
+
+    def release_lease(self, lease: Lease) -> None:
+        """Give the lease back; no error when it is lost already."""
+        leases.release(self._db, lease)
+
+    # Operators
+
+    def arm_state(self) -> ArmState:
+        """Whether the engine may act. Not before somebody said so."""
+        history = self.arm_history(limit=1)
+        return history[0] if history else _NEVER_SET
+
+    def arm_history(self, limit: int = 100) -> tuple[ArmState, ...]:
+        """Who armed and disarmed, newest first."""
+        table = models.arm_history
+        query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
+        rows = self._db.read(lambda found: found.execute(query).all())
+        return tuple(
+            ArmState(
+                armed=bool(row.armed),
+                by=row.set_by,
+                reason=row.reason,
+                at=row.set_at,
+            )
+            for row in rows
+        )
+
+    def set_arm_state(self, armed: bool, by: str, reason: str) -> ArmState:
+        """The new arm state; the old ones stay in the history."""
+
+        def work(connection: sa.Connection) -> ArmState:
+            at = self._db.now(connection)
+            connection.execute(
+                sa.insert(models.arm_history).values(
+                    armed=armed, set_by=by, reason=reason, set_at=at
+                )
+            )
+            return ArmState(armed=armed, by=by, reason=reason, at=at)
+
+        return self._db.write(work)
+
+    def host_records(self) -> tuple[HostRecord, ...]:
+        """What is known of every host, in the order of its name."""
+        table = models.hosts
+        return self._load(
+            HostRecord, sa.select(table.c.document).order_by(table.c.host)
+        )
+
+    def save_host_record(self, record: HostRecord) -> None:
+        """Replace what is known of a host."""
+        self._replace(
+            models.hosts, 'host', record.host, document=documents.dumps(record)
+        )
+
+    def engine_status(self) -> dict[str, typing.Any]:
+        """What the engine last said of itself; {} if it never did.
+
+        Brings ``reported_at`` and ``age``, both by the store's clock.
+        """
+        table = models.engine_status
+        query = sa.select(
+            table, (self._db.clock - table.c.reported_at).label('age')
+        ).where(table.c.name == _STATUS)
+        row = self._db.read(lambda found: found.execute(query).first())
+        if row is None:
+            return {}
+        return {
+            **json.loads(row.document),
+            'reported_at': row.reported_at,
+            'age': max(0.0, float(row.age)),
+        }
+
+    def save_engine_status(self, status: dict[str, typing.Any]) -> None:
+        """Replace what the engine says of itself: JSON values only."""
+        self._replace(
+            models.engine_status,
+            'name',
+            _STATUS,
+            reported_at=self._db.clock,
+            document=json.dumps(status),
+        )
+
+    def purge(self, days: float) -> Purged:
+        """How much was removed: closed incidents and settled facts.
+
+        Epochs, the arm history and everything open stay.
+        """
+
+        def work(connection: sa.Connection) -> Purged:
+            before = self._db.now(connection) - days * _DAY
+            closed = connection.execute(
+                sa.delete(models.incidents)
+                .where(models.incidents.c.open_key.is_(None))
+                .where(models.incidents.c.closed_at < before)
+            )
+            settled = inbox.purge(connection, before)
+            return Purged(incidents=closed.rowcount, facts=settled)
+
+        return self._db.write(work)
+
+    # Inside a transaction
+
+    def _open(self, connection: sa.Connection, fact: facts.Fact) -> str:
+        at = self._db.now(connection)
+        opened = core.Incident(
+            uuid=uuidutils.generate_uuid(),
+            host=fact.host,
+            service_uuid=fact.service_uuid,
+            epoch=self._next_epoch(connection, fact.host),
+            phase=core.Phase.SUSPECTED,
+            opened_at=at,
+            updated_at=at,
+            generation=1,
+        )
+        opened = machine.step(
+            opened,
+            events.Suspected(
+                at=at,
+                channel=fact.channel,
+                text=(
+                    f'reported down over the {fact.channel} by {fact.by!r}: '
+                    f'{fact.reason}'
+                ),
+            ),
+        )
+        connection.execute(
+            sa.insert(models.incidents).values(
+                uuid=opened.uuid, **_columns(opened)
+            )
+        )
+        LOG.info(
+            'Host %(host)s suspected in new incident %(uuid)s',
+            {'host': opened.host, 'uuid': opened.uuid},
+        )
+        return opened.uuid
+
+    @staticmethod
+    def _next_epoch(connection: sa.Connection, host: str) -> int:
+        table = models.epochs
+        raised = connection.execute(
+            sa.update(table)
+            .where(table.c.host == host)
+            .values(epoch=table.c.epoch + 1)
+        )
+        if raised.rowcount:
+            query = sa.select(table.c.epoch).where(table.c.host == host)
+            return int(connection.execute(query).scalar_one())
+        try:
+            connection.execute(sa.insert(table).values(host=host, epoch=1))
+        except db_exception.DBDuplicateEntry as error:
+            raise db_exception.RetryRequest(error) from error
+        return 1
+
+    @staticmethod
+    def _conflict(
+        connection: sa.Connection, incident: core.Incident
+    ) -> Conflict:
+        table = models.incidents
+        found = connection.execute(
+            sa.select(table.c.generation).where(table.c.uuid == incident.uuid)
+        ).scalar_one_or_none()
+        return Conflict(
+            f'Incident {incident.uuid!r} of host {incident.host!r} was not '
+            f'saved: expected generation {incident.generation}, found {found}'
+        )
+
+    def _replace(
+        self, table: sa.Table, key: str, name: str, **columns: object
+    ) -> None:
+        def work(connection: sa.Connection) -> None:
+            done = connection.execute(
+                sa.update(table).where(table.c[key] == name).values(columns)
+            )
+            if done.rowcount:
+                return
+            try:
+                connection.execute(
+                    sa.insert(table).values(**{key: name}, **columns)
+                )
+            except db_exception.DBDuplicateEntry as error:
+                raise db_exception.RetryRequest(error) from error
+
+        self._db.write(work)
+
+    def _load(
+        self, kind: type[Value], query: sa.Select[typing.Any]
+    ) -> tuple[Value, ...]:
+        found = self._db.read(
+            lambda connection: connection.execute(query).scalars().all()
+        )
+        return tuple(documents.loads(kind, text) for text in found)
+
+    def _one(self, clause: sa.ColumnElement[bool]) -> core.Incident | None:
+        found = self._load(
+            core.Incident,
+            sa.select(models.incidents.c.document).where(clause),
+        )
+        return found[0] if found else None
+
+
+def open_store(conf: cfg.ConfigOpts) -> Store:
+    """The store of [nova_ha_database] connection.
+
+    Connects with the first call, not here.
+
+    :raises NotConfigured: no database is named.
+    """
+    return Store(database.Database(conf))
+
+
+def _columns(incident: core.Incident) -> dict[str, typing.Any]:
+    closed = incident.phase in core.CLOSED_PHASES
+    return {
+        'host': incident.host,
+        'epoch': incident.epoch,
+        'phase': incident.phase.value,
+        'open_key': None if closed else incident.host,
+        'opened_at': incident.opened_at,
+        'closed_at': (
+            (incident.closed_at or incident.updated_at) if closed else None
+        ),
+        'generation': incident.generation,
+        'document': documents.dumps(incident),
+    }

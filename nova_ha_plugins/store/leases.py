@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The lease: which engine may act.
+
+Each take-over has a higher token. Whoever saves an incident shows the token in
+the same transaction, so that an engine that slept through its own end cannot
+write any more.
+"""
+
+import os
+import socket
+
+from oslo_db import exception as db_exception
+import sqlalchemy as sa
+
+from nova_ha_plugins.store import database
+from nova_ha_plugins.store import models
+from nova_ha_plugins.store import values
+
+_NAME = 'engine'
+_TABLE = models.leases
+_ROW = _TABLE.c.name == _NAME
+_NOBODY = ''
+
+
+def own_name() -> str:
+    """Owner of a lease that is taken by this process.
+
+    The pid's namespace is part of it: two containers on one machine may share
+    a host name and a pid.
+    """
+    return f'{socket.gethostname()}:{os.getpid()}@{_pid_namespace()}'
+
+
+def take(db: database.Database, owner: str, ttl: float) -> values.Lease:
+    """The lease, with a token higher than any before.
+
+    :raises LeaseHeld: another engine renewed it less than its ttl ago, and
+        its process is not known to be gone.
+    """
+
+    def work(connection: sa.Connection) -> values.Lease:
+        row = connection.execute(
+            sa.select(_TABLE, (db.clock - _TABLE.c.renewed_at).label('age'))
+            .where(_ROW)
+            .with_for_update()
+        ).first()
+        if row is None:
+            return _first(db, connection, owner, ttl)
+        free = (
+            row.owner in (_NOBODY, owner)
+            or row.age >= row.ttl
+            or process_is_gone(row.owner)
+        )
+        if not free:
+            raise values.LeaseHeld(row.owner, max(0.0, float(row.age)))
+        token = row.token + 1
+        connection.execute(
+            sa.update(_TABLE)
+            .where(_ROW)
+            .values(token=token, owner=owner, ttl=ttl, renewed_at=db.clock)
+        )
+        return values.Lease(token=token, owner=owner)
+
+    return db.write(work)
+
+
+def renew(db: database.Database, lease: values.Lease) -> values.Lease:
+    """The same lease, good for another ttl.
+
+    :raises LeaseLost: another engine took it over.
+    """
+
+    def work(connection: sa.Connection) -> values.Lease:
+        done = connection.execute(
+            sa.update(_TABLE)
+            .where(_ROW, _TABLE.c.token == lease.token)
+            .where(_TABLE.c.owner == lease.owner)
+            .values(renewed_at=db.clock)
+        )
+        if not done.rowcount:
+            raise _lost(connection, lease)
+        return lease
+
+    return db.write(work)
+
+
+def release(db: database.Database, lease: values.Lease) -> None:
+    """Let another engine take the lease at once."""
+    db.write(
+        lambda connection: connection.execute(
+            sa.update(_TABLE)
+            .where(_ROW, _TABLE.c.token == lease.token)
+            .where(_TABLE.c.owner == lease.owner)
+            .values(owner=_NOBODY)
+        )
+    )
+
+
+def check(connection: sa.Connection, lease: values.Lease) -> None:
+    """Make sure, until the transaction ends, that a lease is still good.
+
+    A take-over waits for the shared lock, so that it cannot slip in between
+    this look and the commit.
+
+    :raises LeaseLost: another engine took it over.
+    """
+    held = connection.execute(
+        sa.select(_TABLE.c.token)
+        .where(_ROW, _TABLE.c.token == lease.token)
+        .where(_TABLE.c.owner == lease.owner)
+        .with_for_update(read=True)
+    ).first()
+    if held is None:
+        raise _lost(connection, lease)
+
+
+def process_is_gone(owner: str) -> bool:
+    """Whether an owner is known to be a dead process of this machine.
+
+    False for another machine, another pid namespace, or anything unclear.
+    """
+    name, _, process = owner.rpartition(':')
+    pid, _, namespace = process.partition('@')
+    if name != socket.gethostname() or not pid.isdecimal() or int(pid) < 1:
+        return False
+    if namespace and namespace != _pid_namespace():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
+
+
+def _first(
+    db: database.Database,
+    connection: sa.Connection,
+    owner: str,
+    ttl: float,
+) -> values.Lease:
+    try:
+        connection.execute(
+            sa.insert(_TABLE).values(
+                name=_NAME, token=1, owner=owner, ttl=ttl, renewed_at=db.clock
+            )
+        )
+    except db_exception.DBDuplicateEntry as error:
+        raise db_exception.RetryRequest(error) from error
+    return values.Lease(token=1, owner=owner)
+
+
+def _lost(connection: sa.Connection, lease: values.Lease) -> values.LeaseLost:
+    row = connection.execute(
+        sa.select(_TABLE.c.owner, _TABLE.c.token).where(_ROW)
+    ).first()
+    found = f'{row.owner!r} with token {row.token}' if row else 'nobody'
+    return values.LeaseLost(
+        f'Lease of engine {lease.owner!r} with token {lease.token} is lost: '
+        f'it belongs to {found}; nothing was saved'
+    )
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(os.stat('/proc/self/ns/pid').st_ino)
+    except OSError:
+        return '0'

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the store hands out beside incidents and facts, and how it refuses.
+
+The tree of errors::
+
+    StoreError
+        NotConfigured   no [nova_ha_database] connection
+        SchemaOutdated  'nova-ha-manage db sync' was not run
+        AlreadyOpen     the host has an open incident
+        Conflict        somebody saved the incident in between: load it again
+        LeaseHeld       another engine is at work
+        LeaseLost       another engine took over: stop acting
+"""
+
+import dataclasses
+
+
+class StoreError(Exception):
+    """The store refused; see the subclasses."""
+
+
+class NotConfigured(StoreError):
+    """No database is named."""
+
+
+class SchemaOutdated(StoreError):
+    """The database's schema is not the one of this release."""
+
+
+class AlreadyOpen(StoreError):
+    """A second open incident of one host was refused by the database."""
+
+
+class Conflict(StoreError):
+    """The incident was saved by somebody else since it was loaded."""
+
+
+class LeaseHeld(StoreError):
+    """Another engine holds the lease.
+
+    :ivar owner: who holds it.
+    :ivar age: seconds since its last renewal, by the store's clock.
+    """
+
+    def __init__(self, owner: str, age: float) -> None:
+        super().__init__(
+            f'Engine {owner!r} holds the lease and renewed it {age:.1f}s ago'
+        )
+        self.owner = owner
+        self.age = age
+
+
+class LeaseLost(StoreError):
+    """The lease belongs to another engine now."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Lease:
+    """The right to act, as long as the store agrees.
+
+    :ivar token: higher at each take-over; checked in every save.
+    """
+
+    token: int
+    owner: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmState:
+    """Whether the engine may act, who said so and why."""
+
+    armed: bool
+    by: str
+    reason: str
+    at: float
+
+
+@dataclasses.dataclass(frozen=True)
+class HostRecord:
+    """What is known of a host while it lives, for the day it does not.
+
+    :ivar system_uuid: what the host last reported of itself.
+    :ivar bmc_uuid: what its power device reported.
+    :ivar map_state: 'verified', 'mismatch', 'unreachable' or 'absent'.
+    :ivar map_text: the same as a sentence.
+    :ivar verified_at: when map_state was last found out.
+    """
+
+    host: str
+    service_uuid: str = ''
+    system_uuid: str = ''
+    bmc_uuid: str = ''
+    map_state: str = 'absent'
+    map_text: str = ''
+    verified_at: float = 0.0
+    zone: str = ''
+    address: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Heard:
+    """One heartbeat as it arrived, before the store stamps it."""
+
+    host: str
+    boot_id: str
+    sequence: int
+    system_uuid: str = ''
+    service_uuid: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Purged:
+    """How much a purge removed."""
+
+    incidents: int
+    facts: int
