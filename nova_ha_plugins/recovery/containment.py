@@ -114,14 +114,12 @@ def host_seen(
     if subject.phase == Phase.RECOVERED:
         if blocked:
             code, text = blocked
+            if (subject.code, subject.reason) == (code, text):
+                return subject
             if subject.code != code:
                 subject = notes.add(subject, event.at, code, text)
             return dataclasses.replace(
-                subject,
-                code=code,
-                reason=text,
-                next_look_at=event.at + 1.0,
-                updated_at=event.at,
+                subject, code=code, reason=text, updated_at=event.at
             )
         return notes.add(
             subject,
@@ -135,9 +133,7 @@ def host_seen(
         )
     service = event.service
     if service is None or not service.up:
-        return dataclasses.replace(
-            subject, next_look_at=event.at + 1.0, updated_at=event.at
-        )
+        return subject
     if service.disabled and service.disabled_reason == owner(subject):
         return dataclasses.replace(
             subject,

@@ -42,7 +42,8 @@ class Limits:
 class HostState:
     """One host of the cloud as the engine sees it in this round.
 
-    :ivar silent: its heartbeat is overdue.
+    :ivar silent: its heartbeat is overdue and no fence accounts for that.
+    :ivar foreign: nova's service was forced down by somebody else.
     :ivar mapped: its fencing device proved to be its own, while it lived.
     """
 
@@ -51,6 +52,7 @@ class HostState:
     silent: bool
     mapped: bool
     map_text: str = ''
+    foreign: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +96,8 @@ def hold(
     truthfully what it would have done.
     """
     return (
-        _observer(fleet, limits)
+        _observer(subject, fleet, limits)
+        or _foreign(subject, fleet)
         or _evidence(subject, verdict, silent_probes, limits)
         or _warm_up(fleet, limits)
         or _worth_it(subject)
@@ -134,22 +137,29 @@ def _evidence(
     return None
 
 
-def _observer(fleet: Fleet, limits: Limits) -> Hold | None:
+def _observer(
+    subject: incident.Incident, fleet: Fleet, limits: Limits
+) -> Hold | None:
+    # An operator who released the incident vouches that several hosts really
+    # died; whether this one is silent is still for the evidence to say.
     silent = sum(1 for host in fleet.hosts if host.silent)
-    if fleet.blind:
+    if fleet.blind and not subject.released:
         return Hold(
             'monitoring-blind',
             'No heartbeat of any host arrived for a while, or they only now '
             'come back: the monitoring itself was blind. Check message bus '
             'and telemetry; nothing is fenced meanwhile.',
         )
-    if silent > max(1, int(limits.blind_share * len(fleet.hosts))):
+    if not subject.released and silent > max(
+        1, int(limits.blind_share * len(fleet.hosts))
+    ):
         return Hold(
             'monitoring-blind',
             f'{silent} of {len(fleet.hosts)} hosts are silent at once, more '
             f'than {limits.blind_share:.0%}: the monitoring itself may be '
             'blind. Check message bus and telemetry; nothing is fenced '
-            'meanwhile.',
+            'meanwhile. If the hosts are really dead: openstack ha release '
+            f'{subject.host}',
         )
     if fleet.loop_late > limits.loop_late_max:
         return Hold(
@@ -158,6 +168,19 @@ def _observer(fleet: Fleet, limits: Limits) -> Hold | None:
             f'more than {limits.loop_late_max:.0f} s; what it saw may be '
             'old. Check load and database of its machine.',
         )
+    return None
+
+
+def _foreign(subject: incident.Incident, fleet: Fleet) -> Hold | None:
+    for host in fleet.hosts:
+        if host.host == subject.host and host.foreign:
+            return Hold(
+                'not-ours',
+                f"Host '{subject.host}' was forced down in nova by somebody "
+                'else, who may be recovering it. The engine acts on no state '
+                'that it did not set; clear it to let the engine recover.',
+                after=5.0,
+            )
     return None
 
 

@@ -28,11 +28,17 @@ class Caps:
 
 
 def may_begin(
-    incidents: Iterable[incident.Incident], caps: Caps, now: float
+    incidents: Iterable[incident.Incident],
+    caps: Caps,
+    now: float,
+    begun: frozenset[str] = frozenset(),
 ) -> tuple[tuple[str, str], ...]:
     """Return (incident uuid, server uuid) of what may be asked of nova now.
 
     In the order in which to ask. All open incidents share the caps.
+
+    :param begun: servers that are being asked for right now, which the saved
+        incidents may not show yet.
     """
     incidents = tuple(incidents)
     loads: collections.Counter[str] = collections.Counter()
@@ -40,7 +46,9 @@ def may_begin(
     ready = []
     for subject in incidents:
         for server in subject.servers:
-            if server.state in OPEN_STATES:
+            if server.uuid in begun and server.destination is None:
+                unplaced += 1
+            elif server.state in OPEN_STATES:
                 if server.destination:
                     loads[server.destination] += 1
                 else:

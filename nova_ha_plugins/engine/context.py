@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What every part of the engine works with: doors, store, limits."""
+
+from collections.abc import Callable
+import dataclasses
+import threading
+import typing
+
+from oslo_config import cfg
+from oslo_log import log
+
+from nova_ha_plugins.engine import doors
+from nova_ha_plugins.recovery import detector
+from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import facts
+from nova_ha_plugins.recovery import gates
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import machine
+from nova_ha_plugins.recovery import pacing
+from nova_ha_plugins.recovery import views
+from nova_ha_plugins.recovery import waits
+from nova_ha_plugins.store import values
+
+LOG = log.getLogger(__name__)
+
+
+class Store(typing.Protocol):
+    """The part of the store that the engine needs."""
+
+    def now(self) -> float: ...
+    def pending_facts(self) -> tuple[facts.Fact, ...]: ...
+    def settle_fact(self, uuid: str, state: str, text: str) -> None: ...
+    def open_incidents(self) -> tuple[incident.Incident, ...]: ...
+    def incidents(
+        self, limit: int, host: str | None = None
+    ) -> tuple[incident.Incident, ...]: ...
+    def save(
+        self, subject: incident.Incident, lease: values.Lease
+    ) -> incident.Incident: ...
+    def report(self, fact: facts.Fact) -> str: ...
+    def arm_state(self) -> values.ArmState: ...
+    def host_records(self) -> tuple[values.HostRecord, ...]: ...
+    def save_host_record(self, record: values.HostRecord) -> None: ...
+    def save_engine_status(self, status: dict[str, typing.Any]) -> None: ...
+    def renew_lease(self, lease: values.Lease) -> None: ...
+
+
+class Liveness(typing.Protocol):
+    """The part of the liveness store that the engine needs."""
+
+    def read(self) -> tuple[views.Beat, ...]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the operator configured, as values that the core understands."""
+
+    limits: gates.Limits
+    caps: pacing.Caps
+    patience: waits.Patience
+    rules: detector.Rules
+    default_policy: str
+    verify_interval: float
+    interval: float
+
+
+def settings_from(conf: cfg.ConfigOpts) -> Settings:
+    """Return the settings of a loaded configuration."""
+    return Settings(
+        limits=gates.Limits(
+            storm_max_hosts=conf.gates.storm_max_hosts,
+            storm_max_share=conf.gates.storm_max_share,
+            storm_window=conf.gates.storm_window,
+            loop_late_max=conf.gates.loop_late_max,
+            blind_share=conf.gates.blind_share,
+            warm_up=conf.engine.warm_up,
+            silent_after=conf.probe.silent_after,
+        ),
+        caps=pacing.Caps(
+            max_per_destination=conf.evacuation.max_per_destination,
+            max_open=conf.evacuation.max_open,
+        ),
+        patience=waits.Patience(
+            fence_timeout=conf.fencing.timeout,
+            unanswered_quiet=conf.engine.unanswered_quiet,
+            retry_delay=conf.evacuation.retry_delay,
+            max_attempts=conf.evacuation.max_attempts,
+        ),
+        rules=detector.Rules(
+            timeout=conf.nova_ha.heartbeat_timeout,
+            reemit_interval=conf.nova_ha.reemit_interval,
+            mass_silence_share=conf.nova_ha.mass_silence_share,
+        ),
+        default_policy=conf.engine.default_policy,
+        verify_interval=conf.fencing.verify_interval,
+        interval=conf.engine.interval,
+    )
+
+
+@dataclasses.dataclass
+class Context:
+    """The engine's hands: everything it can reach.
+
+    :ivar allows: whether a trust may report a failure (one policy rule).
+    :ivar monotonic: a clock that never jumps, for the engine's own lateness.
+    """
+
+    store: Store
+    liveness: Liveness
+    nova: doors.Nova
+    identity: doors.Identity
+    fencing: doors.Fencing
+    probe: doors.Probe
+    allows: Callable[[doors.TrustView | None], bool]
+    settings: Settings
+    lease: values.Lease
+    monotonic: Callable[[], float]
+    stopping: threading.Event = dataclasses.field(
+        default_factory=threading.Event
+    )
+
+    def apply(
+        self, subject: incident.Incident, *happened: events.Event
+    ) -> incident.Incident:
+        """Step the incident through events, save it once, tell the log.
+
+        Several events may share a save only when all of them are
+        observations; an intent is always saved alone, before its effect.
+
+        :raises Conflict: somebody saved the incident in between.
+        :raises LeaseLost: another engine took over.
+        """
+        before = subject
+        for event in happened:
+            subject = machine.step(subject, event, self.settings.patience)
+        if subject == before:
+            return before
+        saved = self.store.save(subject, self.lease)
+        self._tell(before, saved)
+        return saved
+
+    @staticmethod
+    def _tell(before: incident.Incident, after: incident.Incident) -> None:
+        """Write one line per new entry of the timeline: the only place."""
+        for entry in after.timeline[len(before.timeline) :]:
+            serious = after.phase == incident.Phase.NEEDS_OPERATOR or (
+                entry.code.startswith(('held:', 'fence-void', 'parked'))
+            )
+            LOG.log(
+                log.WARNING if serious else log.INFO,
+                "Host '%(host)s' incident %(uuid)s: %(text)s",
+                {
+                    'host': after.host,
+                    'uuid': after.uuid,
+                    'text': entry.text,
+                },
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """What one round knows; every incident of the round sees the same."""
+
+    look: detector.Look
+    beats: dict[str, views.Beat]
+    services: dict[str, views.ServiceView]
+    records: dict[str, values.HostRecord]
+    arm: values.ArmState
+    watching: float
+    loop_late: float
+    contained: frozenset[str]
+
+    def newer_beat(
+        self, host: str, mark: tuple[str, int] | None
+    ) -> views.Beat | None:
+        """Return the host's heartbeat if it is newer than the mark."""
+        beat = self.beats.get(host)
+        if beat is None or mark is None:
+            return None
+        if (beat.boot_id, beat.sequence) == mark:
+            return None
+        if beat.boot_id == mark[0] and beat.sequence < mark[1]:
+            return None
+        return beat
+
+    def mark(self, host: str) -> tuple[str, int] | None:
+        """Return what a later heartbeat of the host will differ from."""
+        beat = self.beats.get(host)
+        return (beat.boot_id, beat.sequence) if beat else None

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Reads the inbox: who may say something, and which incident it concerns.
+
+A fact from the notifier is not believed before its keystone trust was checked
+against one policy rule; what it then does, the engine does with its own
+service user. What no alarm reported, the periodic look at the heartbeats
+finds.
+"""
+
+import dataclasses
+
+from oslo_log import log
+from oslo_utils import uuidutils
+
+from nova_ha_plugins.engine import context
+from nova_ha_plugins.engine import doors
+from nova_ha_plugins.recovery import detector
+from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import facts
+from nova_ha_plugins.recovery import incident
+
+LOG = log.getLogger(__name__)
+
+# The periodic look leaves the alarm this much time, in heartbeat timeouts.
+_LOST_ALARM_AFTER = 2.0
+
+
+class Intake:
+    """The inbox, for the length of one round."""
+
+    def __init__(
+        self,
+        ctx: context.Context,
+        snapshot: context.Snapshot,
+        busy: frozenset[str],
+    ) -> None:
+        self.ctx = ctx
+        self.snapshot = snapshot
+        self.busy = busy
+        self._work = {
+            facts.FactKind.HOST_DOWN: self._host_down,
+            facts.FactKind.WAKE_UP: self._wake_up,
+            facts.FactKind.RELEASE: self._operator,
+            facts.FactKind.ATTEST: self._operator,
+        }
+
+    def read(self) -> None:
+        """Settle every fact that can be settled now."""
+        for fact in self.ctx.store.pending_facts():
+            try:
+                verified = self._verify(fact)
+            except doors.Unanswered as error:
+                LOG.warning(
+                    'Fact %(uuid)s from %(channel)s could not be checked: '
+                    '%(error)s. It stays in the inbox.',
+                    {
+                        'uuid': fact.uuid,
+                        'channel': fact.channel,
+                        'error': error,
+                    },
+                )
+                continue
+            if not verified:
+                self._reject(
+                    fact,
+                    f'Its sender (trust {fact.trust_id or "none"}) may not '
+                    'report failed hosts; see the policy rule '
+                    'instance-ha:incidents:report',
+                )
+                continue
+            self._work[fact.kind](fact)
+
+    def _verify(self, fact: facts.Fact) -> bool:
+        if fact.verified:
+            return True
+        if not fact.trust_id:
+            return False
+        return self.ctx.allows(self.ctx.identity.trust(fact.trust_id))
+
+    def _reject(self, fact: facts.Fact, text: str) -> None:
+        LOG.warning(
+            "Fact %(uuid)s from %(channel)s about host '%(host)s' was "
+            'rejected: %(text)s',
+            {
+                'uuid': fact.uuid,
+                'channel': fact.channel,
+                'host': fact.host,
+                'text': text,
+            },
+        )
+        self.ctx.store.settle_fact(fact.uuid, facts.FactState.REJECTED, text)
+
+    def _accept(self, fact: facts.Fact, text: str) -> None:
+        self.ctx.store.settle_fact(fact.uuid, facts.FactState.ACCEPTED, text)
+
+    def _wake_up(self, fact: facts.Fact) -> None:
+        self._accept(fact, 'It names no host: the round looks at all of them')
+
+    def _host_down(self, fact: facts.Fact) -> None:
+        if fact.host not in self.snapshot.services:
+            if not self.snapshot.services:
+                return
+            self._reject(
+                fact,
+                'Nova has no nova-compute service of that name; see '
+                'nova-ha-manage doctor for what each part calls the host',
+            )
+            return
+        verified = dataclasses.replace(fact, verified=True)
+        self._accept(fact, f'Incident {self.ctx.store.report(verified)}')
+
+    def _operator(self, fact: facts.Fact) -> None:
+        subject = self._open_of(fact)
+        if subject is None:
+            self._reject(fact, 'The host has no open incident')
+            return
+        if subject.uuid in self.busy:
+            return
+        now = self.ctx.store.now()
+        if fact.kind == facts.FactKind.RELEASE:
+            event: events.Event = events.Released(now, fact.by, fact.reason)
+        elif not self.snapshot.arm.armed:
+            self._reject(
+                fact,
+                'The engine is disarmed and evacuates nothing: openstack ha '
+                'arm, then attest again',
+            )
+            return
+        else:
+            event = events.Attested(
+                now, fact.by, fact.reason, self.snapshot.mark(subject.host)
+            )
+        saved = self.ctx.apply(subject, event)
+        self._accept(fact, saved.timeline[-1].text)
+
+    def _open_of(self, fact: facts.Fact) -> incident.Incident | None:
+        for subject in self.ctx.store.open_incidents():
+            if fact.host in (subject.host, subject.uuid):
+                return subject
+        return None
+
+    def find_lost(self) -> None:
+        """Report hosts that are down and that no alarm has reported."""
+        opened = {s.host for s in self.ctx.store.open_incidents()}
+        after = self.ctx.settings.rules.timeout * _LOST_ALARM_AFTER
+        for host in self.snapshot.look.hosts:
+            if host.verdict != detector.Liveness.DOWN:
+                continue
+            if host.host in opened or host.silent_for < after:
+                continue
+            if host.host not in self.snapshot.services:
+                continue
+            self.ctx.store.report(
+                facts.Fact(
+                    uuid=uuidutils.generate_uuid(),
+                    kind=facts.FactKind.HOST_DOWN,
+                    host=host.host,
+                    reason='its heartbeats stopped and no alarm said so',
+                    channel='round',
+                    verified=True,
+                    by='engine',
+                )
+            )

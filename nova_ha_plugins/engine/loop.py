@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""One round after another: look, read the inbox, take incidents further.
+
+A round makes one snapshot, and everything in it decides on that. Incidents go
+on side by side, one thread each, so that a power device which does not answer
+delays nobody else; a single incident never has two.
+"""
+
+import collections
+from collections.abc import Callable
+import dataclasses
+import typing
+
+from oslo_log import log
+
+from nova_ha_plugins.engine import context
+from nova_ha_plugins.engine import doors
+from nova_ha_plugins.engine import intake
+from nova_ha_plugins.engine import recover
+from nova_ha_plugins.engine import registry
+from nova_ha_plugins.recovery import detector
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import pacing
+from nova_ha_plugins.recovery import views
+from nova_ha_plugins.store import values
+
+LOG = log.getLogger(__name__)
+
+# Seconds for which nova's list of services is good enough to decide on.
+_SERVICES_AGE = 3.0
+_STATUS_INTERVAL = 2.0
+
+_CONTAINED = frozenset(
+    {
+        incident.Phase.CONTAINING,
+        incident.Phase.EVACUATING,
+        incident.Phase.RECOVERED,
+    }
+)
+
+
+class Job(typing.Protocol):
+    """A future, as futurist and concurrent.futures make them."""
+
+    def done(self) -> bool: ...
+    def exception(self) -> BaseException | None: ...
+
+
+class Executor(typing.Protocol):
+    """Runs work, at once (in tests) or in threads."""
+
+    def submit(
+        self, work: Callable[..., object], /, *args: typing.Any
+    ) -> Job: ...
+
+
+@dataclasses.dataclass
+class _Memory:
+    """What the engine keeps between rounds; all of it can be lost."""
+
+    watch: detector.State
+    began: float
+    last_round: float | None = None
+    services: dict[str, views.ServiceView] = dataclasses.field(
+        default_factory=dict
+    )
+    services_at: float = float('-inf')
+    status_at: float = float('-inf')
+
+
+class Engine:
+    """Everything that is done again and again.
+
+    :ivar lost: the lease was lost; the process must end.
+    """
+
+    def __init__(self, ctx: context.Context, executor: Executor) -> None:
+        self.ctx = ctx
+        self.executor = executor
+        self.registry = registry.Registry(ctx)
+        self.lost = False
+        began = ctx.monotonic()
+        self._memory = _Memory(watch=detector.begin(began), began=began)
+        self._jobs: dict[str, Job] = {}
+        self._begun: dict[str, frozenset[str]] = {}
+
+    def round(self) -> None:
+        """Do one round.
+
+        :raises LeaseLost: another engine took over; nothing more may be done.
+        """
+        ctx = self.ctx
+        if self.lost:
+            raise values.LeaseLost(f"Engine '{ctx.lease.owner}' lost it")
+        ctx.store.renew_lease(ctx.lease)
+        self._reap()
+        snapshot = self._snapshot()
+        box = intake.Intake(ctx, snapshot, frozenset(self._jobs))
+        box.read()
+        box.find_lost()
+        subjects = ctx.store.open_incidents()
+        worker = recover.Recovery(ctx, snapshot)
+        batches = self._batches(subjects)
+        for subject in subjects:
+            self._start(
+                subject.uuid, worker.work, subject, batches[subject.uuid]
+            )
+        self._verify_map(snapshot)
+        self._report(snapshot, subjects)
+
+    def _snapshot(self) -> context.Snapshot:
+        ctx, memory = self.ctx, self._memory
+        at = ctx.monotonic()
+        late = 0.0
+        if memory.last_round is not None:
+            late = max(0.0, at - memory.last_round - ctx.settings.interval)
+        memory.last_round = at
+        beats = ctx.liveness.read()
+        look = detector.look(memory.watch, beats, at, ctx.settings.rules)
+        memory.watch = look.state
+        by_host = {beat.host: beat for beat in beats}
+        services = self._services(at)
+        return context.Snapshot(
+            look=look,
+            beats=by_host,
+            services=services,
+            records=self.registry.refresh(services, by_host),
+            arm=ctx.store.arm_state(),
+            watching=at - memory.began,
+            loop_late=late,
+            contained=frozenset(
+                subject.host
+                for subject in ctx.store.open_incidents()
+                if subject.phase in _CONTAINED
+                and subject.fence is not None
+                and subject.fence.state == incident.FenceState.VALID
+            ),
+        )
+
+    def _services(self, at: float) -> dict[str, views.ServiceView]:
+        memory = self._memory
+        if at - memory.services_at < _SERVICES_AGE:
+            return memory.services
+        try:
+            services = self.ctx.nova.services()
+        except doors.DoorError as error:
+            LOG.warning(
+                'Nova did not list its compute services: %s. The engine '
+                'goes on with what it knew.',
+                error,
+            )
+            return memory.services
+        memory.services = {service.host: service for service in services}
+        memory.services_at = at
+        return memory.services
+
+    # --- work beside the round --------------------------------------------
+
+    def _start(
+        self, key: str, work: Callable[..., object], *args: typing.Any
+    ) -> None:
+        if key not in self._jobs:
+            self._jobs[key] = self.executor.submit(work, *args)
+            self._reap()
+
+    def _reap(self) -> None:
+        """Forget finished jobs; none may end without a word."""
+        for key, job in list(self._jobs.items()):
+            if not job.done():
+                continue
+            del self._jobs[key]
+            error = job.exception()
+            if error is None:
+                continue
+            if isinstance(error, values.LeaseLost):
+                self.lost = True
+                self.ctx.stopping.set()
+            if isinstance(error, values.Conflict):
+                LOG.info('%s; it is loaded again', error)
+                continue
+            LOG.error(
+                'Work on %(key)s failed: %(error)s. It is taken up again '
+                'from what is saved.',
+                {'key': key, 'error': error},
+                exc_info=error,
+            )
+
+    def _batches(
+        self, subjects: tuple[incident.Incident, ...]
+    ) -> dict[str, tuple[str, ...]]:
+        """Return which evacuations each incident may ask for now."""
+        batches: dict[str, tuple[str, ...]] = collections.defaultdict(tuple)
+        begun = frozenset().union(
+            *(self._begun[key] for key in self._jobs if key in self._begun)
+        )
+        for uuid, server in pacing.may_begin(
+            subjects, self.ctx.settings.caps, self.ctx.store.now(), begun
+        ):
+            if uuid not in self._jobs:
+                batches[uuid] = (*batches[uuid], server)
+        self._begun = {
+            **{
+                key: self._begun[key]
+                for key in self._begun
+                if key in self._jobs
+            },
+            **{key: frozenset(batch) for key, batch in batches.items()},
+        }
+        return batches
+
+    def _verify_map(self, snapshot: context.Snapshot) -> None:
+        now = self.ctx.store.now()
+        for host, record in snapshot.records.items():
+            if self.registry.due(record, snapshot.beats.get(host), now):
+                self._start(f'map:{host}', self.registry.verify, record)
+
+    def _report(
+        self,
+        snapshot: context.Snapshot,
+        subjects: tuple[incident.Incident, ...],
+    ) -> None:
+        at = self.ctx.monotonic()
+        if at - self._memory.status_at < _STATUS_INTERVAL:
+            return
+        self._memory.status_at = at
+        self.ctx.store.save_engine_status(
+            {
+                'owner': self.ctx.lease.owner,
+                'token': self.ctx.lease.token,
+                'watching': round(snapshot.watching, 1),
+                'loop_late': round(snapshot.loop_late, 3),
+                'sight': snapshot.look.sight.value,
+                'sight_reason': snapshot.look.reason,
+                'hosts': len(snapshot.records),
+                'open_incidents': len(subjects),
+            }
+        )
+
+    def idle(self) -> bool:
+        """Return whether no work is under way."""
+        self._reap()
+        return not self._jobs

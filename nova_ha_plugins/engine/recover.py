@@ -1,0 +1,591 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Takes one incident further: does what ``machine.todo`` says.
+
+Each method does one thing to the outside and brings the result back as an
+event. A failure of a door that says nothing changes nothing; the next round
+asks again.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+
+from oslo_log import log
+
+from nova_ha_plugins.engine import context
+from nova_ha_plugins.engine import doors
+from nova_ha_plugins.recovery import containment
+from nova_ha_plugins.recovery import detector
+from nova_ha_plugins.recovery import evacuation
+from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import evidence
+from nova_ha_plugins.recovery import gates
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import machine
+from nova_ha_plugins.recovery import policy
+from nova_ha_plugins.recovery import views
+
+LOG = log.getLogger(__name__)
+
+Do = machine.Do
+Phase = incident.Phase
+Step = containment.Step
+
+# Phases in which the host must stay off: any sign of life matters.
+_MUST_BE_OFF = frozenset({Phase.CONTAINING, Phase.EVACUATING})
+# Steps that one call of advance() takes at most before others get a turn.
+_STRIDE = 8
+
+
+class Recovery:
+    """One incident, for the length of one round."""
+
+    def __init__(
+        self, ctx: context.Context, snapshot: context.Snapshot
+    ) -> None:
+        self.ctx = ctx
+        self.snapshot = snapshot
+        self._work = {
+            Do.ASSESS: self._assess,
+            Do.READ_POWER: self._read_power,
+            Do.POWER_OFF: self._power_off,
+            Do.FORCE_DOWN: self._force_down,
+            Do.DISABLE: self._disable,
+            Do.LIST: self._list,
+            Do.FOLLOW: self._follow,
+            Do.WATCH_RETURN: self._watch_return,
+            Do.UNFORCE: self._unforce,
+            Do.ENABLE: self._enable,
+        }
+
+    def work(
+        self, subject: incident.Incident, batch: Sequence[str]
+    ) -> incident.Incident:
+        """Ask for the evacuations of the batch, then go on."""
+        if batch:
+            subject = self.begin(subject, batch)
+        return self.advance(subject)
+
+    def advance(self, subject: incident.Incident) -> incident.Incident:
+        """Return the incident after as many steps as can be taken now."""
+        for _ in range(_STRIDE):
+            if self.ctx.stopping.is_set():
+                return subject
+            subject = self._check_off(subject)
+            do = machine.todo(
+                subject, self.ctx.store.now(), self.ctx.settings.patience
+            )
+            if do is None:
+                return subject
+            phase, before = subject.phase, subject
+            subject = self._work[do](subject)
+            if subject is before or (
+                subject.phase == phase and do in (Do.FOLLOW, Do.WATCH_RETURN)
+            ):
+                return subject
+            if do == Do.ASSESS and subject.phase == Phase.HELD:
+                return subject
+            if do == Do.READ_POWER and subject.phase == phase:
+                fence = subject.fence
+                if fence is None or fence.power != incident.Power.ON:
+                    return subject
+                if fence.calls:
+                    return subject
+        return subject
+
+    def _check_off(self, subject: incident.Incident) -> incident.Incident:
+        """Void the fence when a host that must be off sends heartbeats."""
+        if subject.phase not in _MUST_BE_OFF or subject.fence is None:
+            return subject
+        beat = self.snapshot.newer_beat(subject.host, subject.fence.beat_mark)
+        if beat is None:
+            return subject
+        return self.ctx.apply(
+            subject,
+            events.SignOfLife(
+                self.ctx.store.now(),
+                f"Host '{subject.host}' sent a heartbeat "
+                f'(boot {beat.boot_id[:8]}, sequence {beat.sequence})',
+            ),
+        )
+
+    # --- looking ----------------------------------------------------------
+
+    def _assess(self, subject: incident.Incident) -> incident.Incident:
+        subject = self._identify(subject)
+        now = self.ctx.store.now()
+        service = self.snapshot.services.get(subject.host)
+        readings = (
+            self._heartbeat(subject, now),
+            self.ctx.probe.probe(
+                subject.host, service.address if service else ''
+            ),
+            _nova_reading(service, now),
+        )
+        probe = evidence.of(readings, evidence.PROBE)
+        silent = probe is not None and probe.sign == incident.Sign.SILENT
+        silent_probes = subject.silent_probes + 1 if silent else 0
+        verdict = evidence.verdict(readings)
+        hold: gates.Hold | None = None
+        if verdict == incident.Verdict.DEAD:
+            subject, hold = self._preview(subject, now)
+        hold = hold or gates.hold(
+            subject,
+            verdict,
+            silent_probes,
+            self._fleet(now),
+            self.ctx.settings.limits,
+        )
+        return self.ctx.apply(
+            subject,
+            events.Assessed(
+                self.ctx.store.now(), readings, silent_probes, hold
+            ),
+        )
+
+    def _identify(self, subject: incident.Incident) -> incident.Incident:
+        record = self.snapshot.records.get(subject.host)
+        if record is None:
+            return subject
+        known = (record.service_uuid, record.zone, record.system_uuid)
+        if known == (
+            subject.service_uuid,
+            subject.domain,
+            subject.expected_system_uuid,
+        ):
+            return subject
+        return self.ctx.apply(
+            subject, events.Identified(self.ctx.store.now(), *known)
+        )
+
+    def _heartbeat(
+        self, subject: incident.Incident, now: float
+    ) -> incident.Reading:
+        look = self.snapshot.look
+        for host in look.hosts:
+            if host.host == subject.host:
+                break
+        else:
+            return incident.Reading(
+                evidence.HEARTBEAT,
+                incident.Sign.UNKNOWN,
+                now,
+                text='no heartbeat of this host was ever stored',
+            )
+        sign = {
+            detector.Liveness.UP: incident.Sign.ALIVE,
+            detector.Liveness.DOWN: incident.Sign.SILENT,
+            detector.Liveness.UNKNOWN: incident.Sign.UNKNOWN,
+        }[host.verdict]
+        if (
+            sign == incident.Sign.UNKNOWN
+            and subject.released
+            and host.silent_for >= self.ctx.settings.rules.timeout
+        ):
+            # An operator vouched that several hosts died at once; silence
+            # against the newest heartbeat of the others still has to show.
+            sign = incident.Sign.SILENT
+        return incident.Reading(
+            evidence.HEARTBEAT, sign, now, host.age, look.reason
+        )
+
+    def _preview(
+        self, subject: incident.Incident, now: float
+    ) -> tuple[incident.Incident, gates.Hold | None]:
+        """List the servers before the decision: none, no fence."""
+        try:
+            servers = self.ctx.nova.servers_on(subject.host)
+        except doors.DoorError as error:
+            return subject, gates.Hold(
+                'nova-unreachable',
+                f"The servers of host '{subject.host}' could not be listed: "
+                f'{error}. Nothing is fenced before nova answers.',
+            )
+        listed = self._admit(servers)
+        if listed == subject.servers:
+            return subject, None
+        return self.ctx.apply(subject, events.Listed(now, listed)), None
+
+    def _admit(
+        self, servers: Sequence[views.ServerView]
+    ) -> tuple[incident.Server, ...]:
+        default = self.ctx.settings.default_policy
+        return tuple(
+            sorted(
+                (policy.admit(server, default) for server in servers),
+                key=lambda server: (-server.priority, server.uuid),
+            )
+        )
+
+    def _fleet(self, now: float) -> gates.Fleet:
+        snapshot = self.snapshot
+        timeout = self.ctx.settings.rules.timeout
+        silent = {
+            host.host
+            for host in snapshot.look.hosts
+            if host.silent_for >= timeout
+        } - snapshot.contained
+        arm = snapshot.arm
+        fences = tuple(
+            gates.PastFence(past.host, past.domain, past.fence.intended_at)
+            for past in self.ctx.store.incidents(limit=500)
+            if past.fence is not None
+        )
+        # No step of a new incident has forced anything down yet, so whoever
+        # did is somebody else.
+        forced = {
+            service.host
+            for service in snapshot.services.values()
+            if service.forced_down
+        }
+        return gates.Fleet(
+            now=now,
+            armed=arm.armed,
+            arm_text=f'disarmed by {arm.by}: {arm.reason}',
+            watching=snapshot.watching,
+            loop_late=snapshot.loop_late,
+            blind=snapshot.look.sight
+            in (detector.Sight.BLIND, detector.Sight.HOLDING_OFF),
+            hosts=tuple(
+                gates.HostState(
+                    host=record.host,
+                    domain=record.zone,
+                    silent=record.host in silent,
+                    mapped=record.map_state == 'verified',
+                    map_text=record.map_text,
+                    foreign=record.host in forced,
+                )
+                for record in snapshot.records.values()
+            ),
+            fences=fences,
+        )
+
+    # --- power ------------------------------------------------------------
+
+    def _alive(self, subject: incident.Incident) -> str:
+        """Return what shows that the host lives after all, '' if nothing."""
+        if subject.fence is None or subject.fence.attempt > 1:
+            return ''
+        reading = self._heartbeat(subject, self.ctx.store.now())
+        if reading.sign != incident.Sign.ALIVE:
+            return ''
+        return f"Host '{subject.host}' sent a heartbeat"
+
+    def _read_power(self, subject: incident.Incident) -> incident.Incident:
+        alive = self._alive(subject)
+        if alive:
+            subject = self.ctx.apply(
+                subject, events.SignOfLife(self.ctx.store.now(), alive)
+            )
+            if subject.phase == Phase.CANCELLED:
+                return subject
+        fencing = self.ctx.fencing
+        try:
+            driver = fencing.driver_name(subject.host)
+            reading = fencing.read(subject.host)
+        except doors.DoorError as error:
+            return self.ctx.apply(
+                subject,
+                events.PowerUnread(self.ctx.store.now(), str(error)),
+            )
+        return self.ctx.apply(
+            subject,
+            events.PowerRead(
+                self.ctx.store.now(),
+                driver,
+                reading,
+                self.snapshot.mark(subject.host),
+            ),
+        )
+
+    def _power_off(self, subject: incident.Incident) -> incident.Incident:
+        alive = self._alive(subject)
+        if alive and subject.fence and not subject.fence.calls:
+            return self.ctx.apply(
+                subject, events.SignOfLife(self.ctx.store.now(), alive)
+            )
+        fencing = self.ctx.fencing
+        driver = fencing.driver_name(subject.host)
+        subject = self.ctx.apply(
+            subject, events.PowerCalled(self.ctx.store.now(), driver)
+        )
+        try:
+            fencing.power_off(subject.host)
+        except doors.DoorError as error:
+            # Not success, and not failure either: the reading decides.
+            return self.ctx.apply(
+                subject,
+                events.PowerUnread(self.ctx.store.now(), str(error)),
+            )
+        return self._read_power(subject)
+
+    # --- the service ------------------------------------------------------
+
+    def _force_down(self, subject: incident.Incident) -> incident.Incident:
+        return self._service_step(
+            subject,
+            Step.FORCE_DOWN,
+            lambda: self.ctx.nova.force_down(subject.service_uuid, True),
+        )
+
+    def _disable(self, subject: incident.Incident) -> incident.Incident:
+        service = self.snapshot.services.get(subject.host)
+        if service is not None and service.disabled:
+            # Somebody else disabled it before: theirs to enable again.
+            return self.ctx.apply(
+                subject,
+                events.StepDone(self.ctx.store.now(), Step.DISABLE),
+            )
+        return self._service_step(
+            subject,
+            Step.DISABLE,
+            lambda: self.ctx.nova.disable(
+                subject.service_uuid, containment.owner(subject)
+            ),
+        )
+
+    def _unforce(self, subject: incident.Incident) -> incident.Incident:
+        return self._service_step(
+            subject,
+            Step.UNFORCE,
+            lambda: self.ctx.nova.force_down(subject.service_uuid, False),
+        )
+
+    def _enable(self, subject: incident.Incident) -> incident.Incident:
+        return self._service_step(
+            subject,
+            Step.ENABLE,
+            lambda: self.ctx.nova.enable(subject.service_uuid),
+        )
+
+    def _service_step(
+        self,
+        subject: incident.Incident,
+        step: Step,
+        call: Callable[[], None],
+    ) -> incident.Incident:
+        now = self.ctx.store.now
+        subject = self.ctx.apply(subject, events.StepIntended(now(), step))
+        try:
+            call()
+        except doors.DoorError as error:
+            return self.ctx.apply(
+                subject,
+                events.StepRefused(
+                    now(),
+                    step,
+                    f"Nova did not confirm '{step}' for host "
+                    f"'{subject.host}': {error}. Tried again.",
+                ),
+            )
+        return self.ctx.apply(subject, events.StepDone(now(), step))
+
+    # --- servers ----------------------------------------------------------
+
+    def _list(self, subject: incident.Incident) -> incident.Incident:
+        try:
+            servers = self.ctx.nova.servers_on(subject.host)
+        except doors.DoorError as error:
+            LOG.warning(
+                "The servers of host '%(host)s' could not be listed: "
+                '%(error)s. Tried again in the next round.',
+                {'host': subject.host, 'error': error},
+            )
+            return subject
+        return self.ctx.apply(
+            subject,
+            events.Listed(self.ctx.store.now(), self._admit(servers)),
+        )
+
+    def _follow(self, subject: incident.Incident) -> incident.Incident:
+        try:
+            seen = self._look_at_servers(subject)
+        except doors.DoorError as error:
+            LOG.warning(
+                "The evacuations of host '%(host)s' could not be read: "
+                '%(error)s. Nothing is concluded; read again in the next '
+                'round.',
+                {'host': subject.host, 'error': error},
+            )
+            return subject
+        subject = self.ctx.apply(subject, *seen)
+        return self._stop_again(subject)
+
+    def _look_at_servers(
+        self, subject: incident.Incident
+    ) -> list[events.EvacuationSeen]:
+        # The records first: a server that is read afterwards can only be
+        # further than its record says, never behind it.
+        records: dict[str, views.MigrationView] = {}
+        for record in self.ctx.nova.evacuations(subject.host):
+            records.setdefault(record.server_uuid, record)
+        there = {
+            view.uuid: view for view in self.ctx.nova.servers_on(subject.host)
+        }
+        seen = []
+        for server in subject.servers:
+            if server.state in incident.FINAL_SERVER_STATES:
+                continue
+            if server.state == incident.ServerState.READY:
+                continue
+            view = there.get(server.uuid) or self.ctx.nova.server(server.uuid)
+            record_ = records.get(server.uuid)
+            seen.append(
+                events.EvacuationSeen(
+                    self.ctx.store.now(),
+                    server.uuid,
+                    record_,
+                    view,
+                    record_ is not None
+                    and record_.dest_compute in self.snapshot.contained,
+                )
+            )
+        return seen
+
+    def _stop_again(self, subject: incident.Incident) -> incident.Incident:
+        for server in subject.servers:
+            if not evacuation.stop_due(server, self.ctx.store.now()):
+                continue
+            subject = self.ctx.apply(
+                subject,
+                events.StopIntended(self.ctx.store.now(), server.uuid),
+            )
+            try:
+                self.ctx.nova.stop(server.uuid)
+            except doors.DoorError as error:
+                LOG.warning(
+                    "Server '%(server)s' of host '%(host)s' was stopped "
+                    'before and could not be stopped again: %(error)s. '
+                    'Tried again.',
+                    {
+                        'server': server.uuid,
+                        'host': subject.host,
+                        'error': error,
+                    },
+                )
+        return subject
+
+    def begin(
+        self, subject: incident.Incident, uuids: Sequence[str]
+    ) -> incident.Incident:
+        """Ask nova for a batch of evacuations, after one more look at the
+        power: a host that was switched on meanwhile stops the batch."""
+        subject = self._check_off(subject)
+        if subject.phase != Phase.EVACUATING:
+            return subject
+        if (
+            subject.fence is None
+            or subject.fence.state != incident.FenceState.VALID
+        ):
+            return subject
+        checked = self._still_off(subject)
+        if checked is not None:
+            return checked
+        for uuid in uuids:
+            if self.ctx.stopping.is_set():
+                return subject
+            subject = self._evacuate(subject, uuid)
+        return subject
+
+    def _still_off(
+        self, subject: incident.Incident
+    ) -> incident.Incident | None:
+        """Return None when the batch may go, else the incident as it is."""
+        fence = subject.fence
+        attested = (
+            fence is not None
+            and fence.evidence_class == incident.FenceClass.OPERATOR_ATTESTED
+        )
+        try:
+            reading = self.ctx.fencing.read(subject.host)
+        except doors.DoorError as error:
+            if attested:
+                return None
+            LOG.warning(
+                "The power of host '%(host)s' could not be read before a "
+                'batch of evacuations: %(error)s. The batch waits.',
+                {'host': subject.host, 'error': error},
+            )
+            return subject
+        if reading.system_uuid != subject.expected_system_uuid:
+            return None if attested else subject
+        if reading.power == incident.Power.ON:
+            return self.ctx.apply(
+                subject,
+                events.SignOfLife(
+                    self.ctx.store.now(),
+                    f"Host '{subject.host}' reads On",
+                ),
+            )
+        if reading.power != incident.Power.OFF and not attested:
+            return subject
+        return None
+
+    def _evacuate(
+        self, subject: incident.Incident, uuid: str
+    ) -> incident.Incident:
+        now = self.ctx.store.now
+        subject = self.ctx.apply(subject, events.EvacuateIntended(now(), uuid))
+        try:
+            self.ctx.nova.evacuate(uuid)
+        except doors.Refused as error:
+            return self.ctx.apply(
+                subject, events.EvacuateRefused(now(), uuid, str(error))
+            )
+        except doors.Unanswered as error:
+            LOG.warning(
+                "Evacuation of server '%(server)s' of host '%(host)s' got no "
+                "answer: %(error)s. Nova's record will tell.",
+                {'server': uuid, 'host': subject.host, 'error': error},
+            )
+            return subject
+        return self.ctx.apply(subject, events.EvacuateAccepted(now(), uuid))
+
+    # --- the return -------------------------------------------------------
+
+    def _watch_return(self, subject: incident.Incident) -> incident.Incident:
+        mark = subject.fence.beat_mark if subject.fence else None
+        beat = self.snapshot.newer_beat(subject.host, mark)
+        beating = (
+            beat is not None and beat.age < self.ctx.settings.rules.timeout
+        )
+        service, uncleaned = None, 0
+        if beating:
+            try:
+                service = {
+                    each.uuid: each for each in self.ctx.nova.services()
+                }.get(subject.service_uuid)
+                uncleaned = sum(
+                    record.status == 'done'
+                    for record in self.ctx.nova.evacuations(subject.host)
+                )
+            except doors.DoorError as error:
+                LOG.warning(
+                    "Whether host '%(host)s' may return could not be read: "
+                    '%(error)s. It stays forced down; read again.',
+                    {'host': subject.host, 'error': error},
+                )
+                return subject
+        return self.ctx.apply(
+            subject,
+            events.HostSeen(self.ctx.store.now(), beating, service, uncleaned),
+        )
+
+
+def _nova_reading(
+    service: views.ServiceView | None, now: float
+) -> incident.Reading:
+    if service is None:
+        return incident.Reading(
+            evidence.NOVA,
+            incident.Sign.UNKNOWN,
+            now,
+            text='nova knows no such compute service',
+        )
+    sign = incident.Sign.ALIVE if service.up else incident.Sign.SILENT
+    return incident.Reading(
+        evidence.NOVA,
+        sign,
+        now,
+        text=f'nova says {"up" if service.up else "down"}',
+    )
