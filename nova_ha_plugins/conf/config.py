@@ -13,17 +13,21 @@ PROJECT = 'nova-ha'
 
 
 def load(
-    argv: Sequence[str] = (), files: Sequence[str] | None = None
+    argv: Sequence[str] = (),
+    files: Sequence[str] | None = None,
+    commands: Sequence[cfg.Opt] = (),
 ) -> cfg.ConfigOpts:
     """A configuration with every option of nova-ha.conf, read from files.
 
     :param argv: command line without the program's name.
     :param files: files to read when argv names none; None looks for
         nova-ha.conf in the usual places (~/.nova-ha, ~, /etc/nova-ha, /etc).
+    :param commands: options that only the command line has.
     """
     conf = cfg.ConfigOpts()
     log.register_options(conf)
     opts.register_opts(conf)
+    conf.register_cli_opts(commands)
     conf(
         list(argv),
         project=PROJECT,

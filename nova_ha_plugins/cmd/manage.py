@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""nova-ha-manage: the schema, the cleaning and the doctor.
+
+Exit codes: 0 all is well, 1 something is to be done (it says what), 2 the
+command line is wrong.
+"""
+
+import argparse
+from collections.abc import Sequence
+import sys
+import typing
+
+from oslo_config import cfg
+from oslo_db import exception as db_exception
+from oslo_log import log
+import sqlalchemy as sa
+
+from nova_ha_plugins.conf import config
+from nova_ha_plugins.store import api as store_api
+from nova_ha_plugins.store import schema
+
+OK = 0
+ACTION_NEEDED = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code of one command."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        conf = config.load(arguments, commands=[_COMMANDS])
+    except cfg.Error as error:
+        print(f'Configuration cannot be read: {error}', file=sys.stderr)
+        return ACTION_NEEDED
+    log.set_defaults(default_log_levels=['alembic=WARNING'])
+    log.setup(conf, config.PROJECT)
+    run: typing.Callable[[cfg.ConfigOpts], int] = conf.command.run
+    try:
+        return run(conf)
+    except store_api.StoreError as error:
+        print(error, file=sys.stderr)
+    except (db_exception.DBError, sa.exc.SQLAlchemyError) as error:
+        print(
+            'Database of [nova_ha_database] connection did not answer as '
+            f'expected: {error}; nothing was changed',
+            file=sys.stderr,
+        )
+    return ACTION_NEEDED
+
+
+def db_sync(conf: cfg.ConfigOpts) -> int:
+    """Bring the schema to the revision of this release."""
+    before = schema.state(conf)
+    after = schema.sync(conf)
+    print(
+        f'Schema of the store: revision {after.current!r}'
+        + ('' if before.is_current else f', was {before.current!r}')
+    )
+    return OK
+
+
+def db_purge(conf: cfg.ConfigOpts) -> int:
+    """Remove old closed incidents and old settled facts."""
+    purged = store_api.open_store(conf).purge(conf.command.days)
+    print(
+        f'Removed {purged.incidents} closed incidents and {purged.facts} '
+        f'settled facts older than {conf.command.days:g} days'
+    )
+    return OK
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if days < 0:
+        raise argparse.ArgumentTypeError(f'{text} is less than 0')
+    return days
+
+
+def _add_commands(
+    commands: 'argparse._SubParsersAction[argparse.ArgumentParser]',
+) -> None:
+    database = commands.add_parser('db', help='the store in the database')
+    actions = database.add_subparsers(dest='action', required=True)
+    sync = actions.add_parser(
+        'sync', help='create the tables, or bring them up to date'
+    )
+    sync.set_defaults(run=db_sync)
+    purge = actions.add_parser(
+        'purge', help='remove closed incidents and settled facts'
+    )
+    purge.add_argument(
+        '--days',
+        type=_days,
+        default=90.0,
+        help='keep what is younger than this many days (default: 90)',
+    )
+    purge.set_defaults(run=db_purge)
+
+
+_COMMANDS = cfg.SubCommandOpt(
+    'command', title='Commands', handler=_add_commands
+)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
