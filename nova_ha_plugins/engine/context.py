@@ -36,14 +36,17 @@ class Store(typing.Protocol):
         self, limit: int, host: str | None = None
     ) -> tuple[incident.Incident, ...]: ...
     def save(
-        self, subject: incident.Incident, lease: values.Lease
+        self, subject: incident.Incident, lease: values.Lease, /
     ) -> incident.Incident: ...
-    def report(self, fact: facts.Fact) -> str: ...
+    def create(
+        self, subject: incident.Incident, lease: values.Lease, /
+    ) -> incident.Incident: ...
+    def next_epoch(self, host: str) -> int: ...
     def arm_state(self) -> values.ArmState: ...
     def host_records(self) -> tuple[values.HostRecord, ...]: ...
     def save_host_record(self, record: values.HostRecord) -> None: ...
     def save_engine_status(self, status: dict[str, typing.Any]) -> None: ...
-    def renew_lease(self, lease: values.Lease) -> None: ...
+    def renew_lease(self, lease: values.Lease) -> values.Lease: ...
 
 
 class Liveness(typing.Protocol):
@@ -138,6 +141,16 @@ class Context:
             return before
         saved = self.store.save(subject, self.lease)
         self._tell(before, saved)
+        return saved
+
+    def create(self, subject: incident.Incident) -> incident.Incident:
+        """Store a new incident.
+
+        :raises AlreadyOpen: somebody opened one of the host just now.
+        :raises LeaseLost: another engine took over.
+        """
+        saved = self.store.create(subject, self.lease)
+        self._tell(dataclasses.replace(saved, timeline=()), saved)
         return saved
 
     @staticmethod

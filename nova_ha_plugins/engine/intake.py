@@ -8,8 +8,6 @@ service user. What no alarm reported, the periodic look at the heartbeats
 finds.
 """
 
-import dataclasses
-
 from oslo_log import log
 from oslo_utils import uuidutils
 
@@ -19,6 +17,8 @@ from nova_ha_plugins.recovery import detector
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import machine
+from nova_ha_plugins.store import values
 
 LOG = log.getLogger(__name__)
 
@@ -107,11 +107,39 @@ class Intake:
                 'nova-ha-manage doctor for what each part calls the host',
             )
             return
-        verified = dataclasses.replace(fact, verified=True)
-        self._accept(fact, f'Incident {self.ctx.store.report(verified)}')
+        subject = self._open_of(fact.host)
+        text = _sentence(fact)
+        if subject is None:
+            try:
+                subject = self._open(fact.host, fact.channel, text)
+            except values.AlreadyOpen:
+                # The webhook opened one just now: join it in the next round.
+                return
+        elif subject.uuid in self.busy:
+            return
+        else:
+            subject = self.ctx.apply(
+                subject,
+                events.Suspected(self.ctx.store.now(), fact.channel, text),
+            )
+        self._accept(fact, f'Incident {subject.uuid}')
+
+    def _open(self, host: str, channel: str, text: str) -> incident.Incident:
+        now = self.ctx.store.now()
+        subject = incident.Incident(
+            uuid=uuidutils.generate_uuid(),
+            host=host,
+            service_uuid=self.snapshot.services[host].uuid,
+            epoch=self.ctx.store.next_epoch(host),
+            phase=incident.Phase.SUSPECTED,
+            opened_at=now,
+            updated_at=now,
+        )
+        subject = machine.step(subject, events.Suspected(now, channel, text))
+        return self.ctx.create(subject)
 
     def _operator(self, fact: facts.Fact) -> None:
-        subject = self._open_of(fact)
+        subject = self._open_of(fact.host)
         if subject is None:
             self._reject(fact, 'The host has no open incident')
             return
@@ -134,9 +162,10 @@ class Intake:
         saved = self.ctx.apply(subject, event)
         self._accept(fact, saved.timeline[-1].text)
 
-    def _open_of(self, fact: facts.Fact) -> incident.Incident | None:
+    def _open_of(self, name: str) -> incident.Incident | None:
+        """Return the open incident of a host, or of that uuid."""
         for subject in self.ctx.store.open_incidents():
-            if fact.host in (subject.host, subject.uuid):
+            if name in (subject.host, subject.uuid):
                 return subject
         return None
 
@@ -151,14 +180,14 @@ class Intake:
                 continue
             if host.host not in self.snapshot.services:
                 continue
-            self.ctx.store.report(
-                facts.Fact(
-                    uuid=uuidutils.generate_uuid(),
-                    kind=facts.FactKind.HOST_DOWN,
-                    host=host.host,
-                    reason='its heartbeats stopped and no alarm said so',
-                    channel='round',
-                    verified=True,
-                    by='engine',
-                )
+            self._open(
+                host.host,
+                'round',
+                'Its heartbeats stopped and no alarm said so',
             )
+
+
+def _sentence(fact: facts.Fact) -> str:
+    """Return who said it and what; the same for every repetition."""
+    who = f"Alarm '{fact.alarm_name}'" if fact.alarm_name else fact.by
+    return f'{who or "Somebody"} says by {fact.channel} that the host is down'

@@ -48,7 +48,7 @@ def build(
     )
 
 
-class EngineService(cotyledon.Service):  # type: ignore[misc]
+class EngineService(cotyledon.Service):
     """One engine process.
 
     It refuses to work beside another engine: the lease in the store has one
@@ -57,7 +57,7 @@ class EngineService(cotyledon.Service):  # type: ignore[misc]
 
     name = 'nova-ha-engine'
 
-    def __init__(self, worker_id: int, conf: cfg.ConfigOpts) -> None:
+    def __init__(self, worker_id: typing.Any, conf: cfg.ConfigOpts) -> None:
         super().__init__(worker_id)
         self.conf = conf
         self._stop = threading.Event()
