@@ -172,6 +172,11 @@ class SourceReturnedTest(unittest.TestCase):
 
         self.assertIs(State.SUCCEEDED, found.state)
 
+    def test_a_later_evacuation_does_not_undo_a_success(self):
+        found = self.assess(rebuild=SUCCESS, rival=Rival.NEWER_CLOSED)
+
+        self.assertIs(State.SUCCEEDED, found.state)
+
     def test_long_ago_without_events_the_place_of_the_server_tells(self):
         found = self.assess(guest=guest(None, host='other'), now=MUCH_LATER)
 

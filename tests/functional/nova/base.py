@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Nova's own functional environment, with our filter in its paste file."""
+
+import configparser
+import os
+import sys
+import warnings
+
+# Before every other module of nova: it patches the process, or decides not to.
+import nova.tests.functional  # noqa: F401
+import fixtures
+from nova.tests import fixtures as nova_fixtures
+from nova.tests.functional import integrated_helpers
+from oslo_utils.fixture import uuidsentinel
+import requests
+import sqlalchemy.exc
+
+FILTER = 'nova_ha_plugins.api.middleware:filter_factory'
+APP = 'osapi_compute_app_v21'
+
+
+def write_paste_file(directory):
+    """Give the path of the wheel's api-paste.ini with our filter in it."""
+    stock = os.path.join(sys.prefix, 'etc', 'nova', 'api-paste.ini')
+    parser = configparser.RawConfigParser()
+    parser.optionxform = str
+    parser.read(stock)
+    parser['filter:instance_ha'] = {'paste.filter_factory': FILTER}
+    for name in (
+        'composite:openstack_compute_api_v21',
+        'composite:openstack_compute_api_v21_legacy_v2_compatible',
+    ):
+        line = parser[name]['keystone']
+        parser[name]['keystone'] = line.replace(APP, f'instance_ha {APP}')
+    path = os.path.join(directory, 'api-paste.ini')
+    with open(path, 'w') as file:
+        parser.write(file)
+    return path
+
+
+class NovaTestCase(integrated_helpers.ProviderUsageBaseTestCase):
+    """A nova of real services, three hosts with the fake driver."""
+
+    compute_driver = 'fake.MediumFakeDriver'
+    microversion = '2.94'
+
+    def setUp(self):
+        # The wheel keeps its paste file in <prefix>/etc, nova's tests look in
+        # the source tree; and ours has one filter more.
+        directory = self.useFixture(fixtures.TempDir()).path
+        self.paste_file = write_paste_file(directory)
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova.tests.fixtures.conf.paths.state_path_def',
+                self._state_path,
+            )
+        )
+        super().setUp()
+        # As in production; nova's tests still admit the old defaults.
+        self.flags(enforce_new_defaults=True, group='oslo_policy')
+        self.policy = self.useFixture(nova_fixtures.RealPolicyFixture())
+        warnings.filterwarnings(
+            'ignore', category=sqlalchemy.exc.SADeprecationWarning
+        )
+        self.computes = {}
+
+    def _state_path(self, *parts):
+        if parts[-1].endswith('api-paste.ini'):
+            return self.paste_file
+        return os.path.join(sys.prefix, *parts)
+
+    def start_hosts(self, *hosts):
+        for host in hosts:
+            self.computes[host] = self.start_service('compute', host=host)
+
+    def kill(self, host):
+        """Stop nova-compute of a host and force its service down."""
+        self.computes[host].stop()
+        self.force_down(host)
+
+    def force_down(self, host):
+        service = self.computes[host].service_ref
+        self.admin_api.api_put(
+            f'/os-services/{service.uuid}', {'forced_down': True}
+        )
+
+    def boot(self, host, **kwargs):
+        server = self._build_server(networks='none', host=host, **kwargs)
+        created = self.admin_api.post_server({'server': server})
+        return self._wait_for_state_change(created, 'ACTIVE')
+
+    def evacuate(self, server):
+        self.admin_api.post_server_action(server['id'], {'evacuate': {}})
+
+    def request(
+        self,
+        path,
+        *,
+        user='admin',
+        roles='reader,member,admin',
+        project=None,
+        version=None,
+        method='GET',
+        json=None,
+        base='v2.1',
+    ):
+        """One request with our own headers, the answer as it is."""
+        headers = {
+            'X-Auth-User': user,
+            'X-User-Id': user,
+            'X-Auth-Project-Id': project or self.api.project_id,
+            'X-Roles': roles,
+        }
+        if version:
+            headers['OpenStack-API-Version'] = version
+        url = f'http://{uuidsentinel.osapi_host}:80/{base}{path}'
+        return requests.request(method, url, headers=headers, json=json)
+
+    def get_evacuations(self, server, **kwargs):
+        answer = self.request(f'/servers/{server["id"]}/evacuations', **kwargs)
+        self.assertEqual(200, answer.status_code, answer.text)
+        return answer.json()['evacuations']
