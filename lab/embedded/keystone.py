@@ -144,6 +144,10 @@ def _create_users(
             'project': project,
             'user_id': user['id'],
         }
+    # The operator's user is an admin in the services' project as well.
+    providers.assignment_api.add_role_to_user_and_project(
+        users['admin']['user_id'], projects['service'], roles['admin']
+    )
 
 
 def _create_catalog(providers: typing.Any) -> None:

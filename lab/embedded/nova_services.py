@@ -12,11 +12,10 @@ import sys
 import threading
 import time
 import typing
-import unittest.mock
 import warnings
 
 # isort: split
-import nova.tests.functional  # noqa: F401  (must come before other nova)
+import nova.tests.functional
 
 # isort: split
 import nova.config
@@ -25,7 +24,6 @@ from nova.compute import power_state
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.fixtures import notifications
 from nova.tests.functional import integrated_helpers
-from nova.virt import driver as virt_driver
 from nova.virt import fake
 from oslo_config import cfg
 
@@ -241,9 +239,7 @@ class NovaServices(integrated_helpers.ProviderUsageBaseTestCase):
         instances = self.computes[host].manager.driver.instances
         return {
             uuid: (
-                'running'
-                if one.state == power_state.RUNNING
-                else 'shutdown'
+                'running' if one.state == power_state.RUNNING else 'shutdown'
             )
             for uuid, one in list(instances.items())
         }

@@ -14,7 +14,10 @@ import runpy
 import signal
 import sys
 import threading
+import traceback
 import typing
+import urllib.error
+import urllib.request
 
 import waitress
 
@@ -70,6 +73,32 @@ def wait_for_the_end() -> typing.NoReturn:
     os._exit(0)
 
 
+class ControlError(Exception):
+    """A control port did not do what it was asked, or did not answer."""
+
+
+def call(
+    url: str, body: dict[str, typing.Any] | None = None, timeout: float = 5.0
+) -> typing.Any:
+    """Return the JSON that a control port answers; a body makes it a POST.
+
+    :raises ControlError: with the reason.
+    """
+    # Proxies of the environment are not for loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    data = None if body is None else json.dumps(body).encode()
+    try:
+        with opener.open(
+            urllib.request.Request(url, data=data), timeout=timeout
+        ) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as exc:
+        text = exc.read().decode(errors='replace')
+        raise ControlError(f'{url} answers {exc.code}: {text}') from exc
+    except (OSError, ValueError) as exc:
+        raise ControlError(f'{url} cannot be asked: {exc}') from exc
+
+
 class ControlApp:
     """A WSGI application that speaks JSON: GET /hosts, POST .../power.
 
@@ -93,8 +122,6 @@ class ControlApp:
         except Exception as exc:
             # The caller decides whether a host is off by this answer: it
             # must get the reason, and never a connection that just closes.
-            import traceback
-
             traceback.print_exc()
             status = 500
             body = {'error': f'{type(exc).__name__}: {exc}'}
