@@ -35,8 +35,8 @@ import sushy
 from sushy import auth as sushy_auth
 from sushy import connector as sushy_connector
 from sushy import exceptions as sushy_exc
-from urllib3 import exceptions as urllib3_exc
 
+from nova_ha_plugins.engine import body
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.fencing import base
 from nova_ha_plugins.fencing import identity
@@ -80,20 +80,10 @@ class _Deadline(adapters.HTTPAdapter):
             raise requests.Timeout('no time left for another request')
         kwargs.update(timeout=remaining, stream=True)
         response = super().send(request, **kwargs)
-        body = io.BytesIO()
-        try:
-            for part in response.raw.stream(65536, decode_content=True):
-                body.write(part)
-                if time.monotonic() > self._ends_at:
-                    raise requests.Timeout('the answer did not end in time')
-                if body.tell() > _MAX_BODY:
-                    raise requests.RequestException('the answer is too long')
-        except urllib3_exc.HTTPError as exc:
-            raise requests.ConnectionError(exc, request=request) from exc
-        finally:
-            response.close()
-        body.seek(0)
-        response.raw = body
+        # A copy that can be read again: requests reads what has been read.
+        response.raw = io.BytesIO(
+            body.read(response, self._ends_at, _MAX_BODY)
+        )
         return response
 
 

@@ -18,6 +18,7 @@ from keystoneauth1 import session as ks_session
 from oslo_config import cfg
 import requests
 
+from nova_ha_plugins.engine import body
 from nova_ha_plugins.engine import doors
 
 # Long enough for a busy nova-api, short enough that a round is not lost. Used
@@ -28,7 +29,8 @@ DEFAULT_TIMEOUT = 30.0
 # a proxy that gave up waiting for one of the two sides.
 _NO_ANSWER = frozenset({401, 407, 408})
 
-_CHUNK = 65536
+# A page of a thousand servers with long metadata is a few MiB.
+_MAX_BODY = 64 * 1024 * 1024
 
 
 def open_session(conf: cfg.ConfigOpts) -> ks_session.Session:
@@ -107,7 +109,7 @@ class Client:
         method: str,
         path: str,
         what: str,
-        body: dict[str, typing.Any],
+        document: dict[str, typing.Any],
         *,
         microversion: str,
     ) -> None:
@@ -117,22 +119,22 @@ class Client:
         :raises doors.Refused: answered with 4xx; nothing happened.
         :raises doors.Unanswered: it may or may not have happened.
         """
-        self._call(method, path, what, body, None, microversion)
+        self._call(method, path, what, document, None, microversion)
 
     def _call(
         self,
         method: str,
         path: str,
         what: str,
-        body: dict[str, typing.Any] | None,
+        document: dict[str, typing.Any] | None,
         params: dict[str, str] | None,
         microversion: str | None,
     ) -> str:
         request_id = f'req-{uuid.uuid4()}'
         deadline = time.monotonic() + self._timeout
         kwargs: dict[str, typing.Any] = {}
-        if body is not None:
-            kwargs['json'] = body
+        if document is not None:
+            kwargs['json'] = document
         if params:
             kwargs['params'] = params
         try:
@@ -144,7 +146,10 @@ class Client:
                 method,
                 microversion=microversion,
                 global_request_id=request_id,
-                headers={'Accept': 'application/json'},
+                headers={
+                    'Accept': 'application/json',
+                    'Accept-Encoding': 'identity',
+                },
                 raise_exc=False,
                 redirect=False,
                 connect_retries=0,
@@ -155,11 +160,12 @@ class Client:
                 **kwargs,
             )
             status = response.status_code
-            text = _body(response, deadline)
+            text = body.read(response, deadline, _MAX_BODY).decode(
+                'utf-8', 'replace'
+            )
         except (
             ks_exc.ClientException,
             requests.RequestException,
-            TimeoutError,
         ) as exc:
             raise doors.Unanswered(
                 f'{self._name} did not answer the request to {what}: '
@@ -181,20 +187,6 @@ class Client:
         raise doors.Unanswered(
             f'{self._name} did not answer the request to {what}: {tail}'
         )
-
-
-def _body(response: requests.Response, deadline: float) -> str:
-    parts = []
-    try:
-        for part in response.iter_content(_CHUNK):
-            parts.append(part)
-            if time.monotonic() > deadline:
-                raise TimeoutError(
-                    'the answer was still coming in at the end of its time'
-                )
-    finally:
-        response.close()
-    return b''.join(parts).decode('utf-8', 'replace')
 
 
 def _first_line(exc: Exception) -> str:

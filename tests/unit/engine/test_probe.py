@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Tests of the probe against real sockets."""
+
+import errno
+import socket
+import struct
+import threading
+import time
+from unittest import mock
+
+from oslo_config import cfg
+import testtools
+
+from nova_ha_plugins.conf import probe as probe_conf
+from nova_ha_plugins.engine import probe
+from nova_ha_plugins.recovery import incident
+
+
+class ProbeTest(testtools.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.server = socket.create_server(('127.0.0.1', 0))
+        self.addCleanup(self.server.close)
+        self.port = self.server.getsockname()[1]
+        self.address = f'127.0.0.1:{self.port}'
+
+    def make(self, kind='banner', timeout=0.3, port=22):
+        conf = cfg.ConfigOpts()
+        probe_conf.register_opts(conf)
+        conf([])
+        conf.set_override('kind', kind, 'probe')
+        conf.set_override('timeout', timeout, 'probe')
+        conf.set_override('port', port, 'probe')
+        return probe.TcpProbe(conf, clock=lambda: 42.0)
+
+    def serve(self, answer):
+        def run():
+            connection, _ = self.server.accept()
+            answer(connection)
+            connection.close()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        self.addCleanup(thread.join, 5)
+
+    def test_banner_is_a_sign_of_life(self):
+        self.serve(lambda connection: connection.sendall(b'SSH-2.0-x\r\n'))
+
+        reading = self.make().probe('cmp-1', self.address)
+
+        self.assertEqual(incident.Sign.ALIVE, reading.sign)
+        self.assertEqual('probe', reading.channel)
+        self.assertEqual(42.0, reading.at)
+        self.assertEqual(0.0, reading.age)
+
+    def test_port_of_the_configuration_is_the_default(self):
+        self.serve(lambda connection: connection.sendall(b'x'))
+
+        reading = self.make(port=self.port).probe('cmp-1', '127.0.0.1')
+
+        self.assertEqual(incident.Sign.ALIVE, reading.sign)
+
+    def test_refusal_is_a_sign_of_life(self):
+        self.server.close()
+
+        reading = self.make().probe('cmp-1', self.address)
+
+        self.assertEqual(incident.Sign.ALIVE, reading.sign)
+
+    def test_kernel_that_connects_but_runs_nothing_is_silent(self):
+        began = time.monotonic()
+
+        reading = self.make().probe('cmp-1', self.address)
+
+        self.assertEqual(incident.Sign.SILENT, reading.sign)
+        self.assertIn('no banner', reading.text)
+        self.assertLess(time.monotonic() - began, 1.5)
+
+    def test_connection_is_enough_for_the_kind_connect(self):
+        reading = self.make('connect').probe('cmp-1', self.address)
+
+        self.assertEqual(incident.Sign.ALIVE, reading.sign)
+
+    def test_connection_that_does_not_open_is_silent(self):
+        """A full queue of connections: the kernel drops the next one."""
+        full = socket.socket()
+        self.addCleanup(full.close)
+        full.bind(('127.0.0.1', 0))
+        full.listen(0)
+        address = full.getsockname()
+        for _ in range(3):
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+            self.addCleanup(waiting.close)
+
+        reading = self.make('connect').probe(
+            'cmp-1', f'127.0.0.1:{address[1]}'
+        )
+
+        self.assertEqual(incident.Sign.SILENT, reading.sign)
+        self.assertIn('no connection', reading.text)
+
+    def test_closed_connection_is_a_sign_of_life(self):
+        self.serve(lambda connection: None)
+
+        reading = self.make().probe('cmp-1', self.address)
+
+        self.assertEqual(incident.Sign.ALIVE, reading.sign)
+
+    def test_reset_connection_is_a_sign_of_life(self):
+        linger = struct.pack('ii', 1, 0)
+        self.serve(
+            lambda connection: connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, linger
+            )
+        )
+
+        reading = self.make().probe('cmp-1', self.address)
+
+        self.assertEqual(incident.Sign.ALIVE, reading.sign)
+
+    def connect_fails(self, code):
+        error = OSError(code, 'as the kernel says')
+        with mock.patch.object(socket.socket, 'connect', side_effect=error):
+            return self.make().probe('cmp-1', self.address).sign
+
+    def test_unreachable_host_is_silent(self):
+        self.assertEqual(
+            incident.Sign.SILENT, self.connect_fails(errno.EHOSTUNREACH)
+        )
+
+    def test_trouble_of_our_own_is_unknown(self):
+        for code in (
+            errno.ENETUNREACH,
+            errno.ENETDOWN,
+            errno.EPERM,
+            errno.EACCES,
+            errno.EADDRNOTAVAIL,
+            errno.EMFILE,
+            errno.ENOBUFS,
+        ):
+            self.assertEqual(
+                incident.Sign.UNKNOWN, self.connect_fails(code), code
+            )
+
+    def test_no_socket_left_is_unknown(self):
+        error = OSError(errno.EMFILE, 'Too many open files')
+        with mock.patch.object(probe.socket, 'socket', side_effect=error):
+            reading = self.make().probe('cmp-1', self.address)
+
+        self.assertEqual(incident.Sign.UNKNOWN, reading.sign)
+
+    def test_name_that_does_not_resolve_is_unknown(self):
+        reading = self.make().probe('cmp-1', 'no-such-host.invalid')
+
+        self.assertEqual(incident.Sign.UNKNOWN, reading.sign)
+        self.assertIn('no-such-host.invalid', reading.text)
+
+    def test_resolver_that_hangs_is_unknown_and_does_not_hold_us(self):
+        ends = threading.Event()
+        self.addCleanup(ends.set)
+        ask = probe._addresses
+
+        def hang(name, port, flags):
+            if flags:
+                return ask(name, port, flags)
+            ends.wait(20)
+            return []
+
+        began = time.monotonic()
+        with mock.patch.object(probe, '_addresses', hang):
+            reading = self.make().probe('cmp-1', 'slow.example')
+
+        self.assertEqual(incident.Sign.UNKNOWN, reading.sign)
+        self.assertLess(time.monotonic() - began, 1.5)
+
+    def test_unknown_or_malformed_address_is_unknown(self):
+        for address in (
+            '',
+            ' ',
+            '127.0.0.1:0',
+            '127.0.0.1:ssh',
+            '[::1]:x',
+            ':22',
+            '127.0.0.1:99999',
+            'a' * 70 + '..b',
+        ):
+            reading = self.make().probe('cmp-1', address)
+
+            self.assertEqual(incident.Sign.UNKNOWN, reading.sign, address)
+            self.assertNotEqual('', reading.text)
+
+    def test_address_is_split_from_its_port(self):
+        for text, expected in (
+            ('10.0.0.1', ('10.0.0.1', 22)),
+            ('10.0.0.1:16509', ('10.0.0.1', 16509)),
+            ('cmp-1.example', ('cmp-1.example', 22)),
+            ('2001:db8::1', ('2001:db8::1', 22)),
+            ('[2001:db8::1]', ('2001:db8::1', 22)),
+            ('[2001:db8::1]:2022', ('2001:db8::1', 2022)),
+        ):
+            self.assertEqual(expected, probe.split(text, 22))
+
+    def addresses(self, *codes):
+        """Probe a name with several addresses, each failing differently."""
+        targets = [
+            (socket.AF_INET, ('127.0.0.1', number + 1))
+            for number in range(len(codes))
+        ]
+        errors = [OSError(code, 'as the kernel says') for code in codes]
+        with (
+            mock.patch.object(probe, '_resolve', return_value=targets),
+            mock.patch.object(socket.socket, 'connect', side_effect=errors),
+        ):
+            return self.make().probe('cmp-1', 'cmp-1').sign
+
+    def test_one_living_address_is_enough(self):
+        self.assertEqual(
+            incident.Sign.ALIVE,
+            self.addresses(errno.ENETUNREACH, errno.ECONNREFUSED),
+        )
+
+    def test_silence_counts_only_when_every_address_was_tried(self):
+        self.assertEqual(
+            incident.Sign.UNKNOWN,
+            self.addresses(errno.ENETUNREACH, errno.EHOSTUNREACH),
+        )
+        self.assertEqual(
+            incident.Sign.SILENT,
+            self.addresses(errno.EHOSTUNREACH, errno.ETIMEDOUT),
+        )
