@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Runs the kinds of tests one after another and counts what they said.
+
+Each kind is one or more commands in processes of their own, because nova's
+functional fixtures change the process they run in. The last line counts all
+kinds together.
+"""
+
+import argparse
+import dataclasses
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PYTHON_TREES = (
+    'nova_ha_plugins',
+    'ceilometer_pollsters',
+    'aodh_actions',
+    'lab',
+    'tests',
+    'tools',
+    'benchmarks',
+)
+
+
+@dataclasses.dataclass
+class Count:
+    """How many checks passed, failed, were skipped."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def add(self, other: 'Count') -> None:
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+
+def run(command: list[str], **env: str) -> tuple[int, str]:
+    """Run a command, show and return what it printed."""
+    print(f'$ {" ".join(command)}', flush=True)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line)
+        print(line, end='', flush=True)
+    return process.wait(), ''.join(lines)
+
+
+def check(*command: str, **env: str) -> Count:
+    """Run a command that passes or fails as a whole."""
+    code, _ = run(list(command), **env)
+    return Count(passed=1) if code == 0 else Count(failed=1)
+
+
+def stestr(path: str, workers: int = 1, **env: str) -> Count:
+    """Run a directory of tests and count its results."""
+    repository = ROOT / '.stestr'
+    command = [
+        sys.executable,
+        '-m',
+        'stestr',
+        '--test-path',
+        path,
+        '--top-dir',
+        '.',
+        'run',
+        '--concurrency',
+        str(workers),
+    ]
+    code, out = run(command, **env)
+    found = {
+        word: int(number)
+        for word, number in re.findall(
+            r'^ - (Passed|Skipped|Expected Fail|Unexpected Success|Failed):'
+            r' (\d+)$',
+            out,
+            re.MULTILINE,
+        )
+    }
+    failed = found.get('Failed', 0) + found.get('Unexpected Success', 0)
+    if code and not failed:
+        # The runner itself broke, or nothing was found to run.
+        failed = 1
+    passed = found.get('Passed', 0) + found.get('Expected Fail', 0)
+    if not passed and not failed:
+        print(f'No test ran in {path} ({repository}).')
+        failed = 1
+    return Count(passed, failed, found.get('Skipped', 0))
+
+
+def style() -> Count:
+    """Ruff, hacking, mypy."""
+    trees = [tree for tree in PYTHON_TREES if (ROOT / tree).exists()]
+    count = Count()
+    for command in (
+        ('ruff', 'check', *trees),
+        ('ruff', 'format', '--check', *trees),
+        ('flake8', '--select', 'H', *trees),
+        ('mypy',),
+    ):
+        count.add(check(sys.executable, '-m', *command))
+    return count
+
+
+def unit() -> Count:
+    return stestr('tests/unit', workers=2)
+
+
+def scenarios() -> Count:
+    return stestr('tests/scenarios', workers=2)
+
+
+def functional() -> Count:
+    """Our entry points inside the real hosts; one process per host."""
+    count = Count()
+    for path in sorted((ROOT / 'tests' / 'functional').iterdir()):
+        if path.is_dir() and any(path.glob('test_*.py')):
+            count.add(stestr(str(path.relative_to(ROOT))))
+    return count
+
+
+def wheel() -> Count:
+    return stestr('tests/wheel')
+
+
+def docs() -> Count:
+    """Sphinx with warnings as errors, release notes, samples."""
+    count = Count()
+    for source, target in (
+        ('doc/source', 'doc/build/html'),
+        ('api-ref/source', 'api-ref/build/html'),
+        ('releasenotes/source', 'releasenotes/build/html'),
+    ):
+        if (ROOT / source / 'conf.py').exists():
+            count.add(
+                check(
+                    sys.executable,
+                    '-m',
+                    'sphinx',
+                    '-W',
+                    '-q',
+                    '--keep-going',
+                    '-b',
+                    'html',
+                    source,
+                    target,
+                )
+            )
+    return count
+
+
+def demo() -> Count:
+    return stestr('tests/demo')
+
+
+KINDS = {
+    'style': style,
+    'unit': unit,
+    'scenarios': scenarios,
+    'functional': functional,
+    'wheel': wheel,
+    'docs': docs,
+    'demo': demo,
+}
+
+
+def main() -> int:
+    """Run the kinds; the exit status is 1 when anything failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('kind', nargs='*', choices=[*KINDS, []])
+    kinds = parser.parse_args().kind or list(KINDS)
+    rows, total = [], Count()
+    for kind in kinds:
+        print(f'=== {kind}', flush=True)
+        began = time.monotonic()
+        count = KINDS[kind]()
+        rows.append((kind, count, time.monotonic() - began))
+        total.add(count)
+    print('=== summary')
+    for kind, count, seconds in rows:
+        print(
+            f'{kind:12} passed {count.passed:5}  failed {count.failed:4}  '
+            f'skipped {count.skipped:4}  {seconds:6.1f} s'
+        )
+    print(
+        f'{total.passed} passed, {total.failed} failed, '
+        f'{total.skipped} skipped'
+    )
+    return 1 if total.failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
