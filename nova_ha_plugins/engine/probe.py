@@ -17,6 +17,7 @@ import time
 
 from oslo_config import cfg
 
+from nova_ha_plugins.fencing import map as fencing_map
 from nova_ha_plugins.recovery import incident
 
 CHANNEL = 'probe'
@@ -42,10 +43,15 @@ class TcpProbe:
         conf: cfg.ConfigOpts,
         clock: collections.abc.Callable[[], float] = time.time,
     ) -> None:
-        """Keep the options of [probe].
+        """Keep the options of [probe] and the addresses of the fencing map.
 
         :param clock: gives ``Reading.at``; the store's clock in the engine.
+        :raises fencing_map.MapError: the fencing map has a mistake.
         """
+        entries = fencing_map.load(conf.fencing.map_file)
+        self._own_addresses = {
+            host: entry.probe for host, entry in entries.items() if entry.probe
+        }
         self._port = conf.probe.port
         self._banner = conf.probe.kind == 'banner'
         self._timeout = conf.probe.timeout
@@ -56,11 +62,13 @@ class TcpProbe:
 
         :param host: nova's service host, for texts.
         :param address: 'address', 'address:port' or '[address]:port'; '' when
-            nothing is known.
+            nothing is known. The host's 'probe' in the fencing map wins.
         """
         at = self._clock()
         deadline = time.monotonic() + self._timeout
-        sign, text = self._look(address, deadline)
+        sign, text = self._look(
+            self._own_addresses.get(host, address), deadline
+        )
         return incident.Reading(
             channel=CHANNEL,
             sign=sign,

@@ -51,8 +51,8 @@ class IdentityDoor:
     def trust(self, trust_id: str) -> doors.TrustView | None:
         """Return a trust with the rights it gives now, None if it is gone.
 
-        :raises doors.Refused: keystone does not let the service user look.
-        :raises doors.Unanswered: keystone did not answer.
+        :raises doors.Unanswered: keystone did not answer, or does not let
+            the service user look: neither says anything of the trust.
         """
         what = f"show trust '{trust_id}'"
         found = self._find(
@@ -92,22 +92,27 @@ class IdentityDoor:
         if not project_id:
             return frozenset()
         what = f"list the roles of user '{user_id}' in '{project_id}'"
-        document = self._client.read(
-            '/role_assignments',
-            what,
-            params={
-                'user.id': user_id,
-                'scope.project.id': project_id,
-                'effective': '1',
-            },
-        )
         try:
+            document = self._client.read(
+                '/role_assignments',
+                what,
+                params={
+                    'user.id': user_id,
+                    'scope.project.id': project_id,
+                    'effective': '1',
+                },
+            )
             return frozenset(
                 str(item['role']['id'])
                 for item in document['role_assignments']
             )
         except (KeyError, TypeError):
             raise _strange(what, 'role_assignments') from None
+        except doors.Refused as exc:
+            # A project or user that is gone holds no role.
+            if exc.status == 404:
+                return frozenset()
+            raise doors.Unanswered(str(exc)) from exc
 
     def _find(
         self, path: str, key: str, what: str
@@ -117,7 +122,7 @@ class IdentityDoor:
         except doors.Refused as exc:
             if exc.status == 404:
                 return None
-            raise
+            raise doors.Unanswered(str(exc)) from exc
         found = document.get(key)
         if not isinstance(found, dict):
             raise _strange(what, key)

@@ -5,6 +5,7 @@
 import errno
 import socket
 import struct
+import tempfile
 import threading
 import time
 from unittest import mock
@@ -12,6 +13,7 @@ from unittest import mock
 from oslo_config import cfg
 import testtools
 
+from nova_ha_plugins.conf import fencing as fencing_conf
 from nova_ha_plugins.conf import probe as probe_conf
 from nova_ha_plugins.engine import probe
 from nova_ha_plugins.recovery import incident
@@ -25,10 +27,12 @@ class ProbeTest(testtools.TestCase):
         self.port = self.server.getsockname()[1]
         self.address = f'127.0.0.1:{self.port}'
 
-    def make(self, kind='banner', timeout=0.3, port=22):
+    def make(self, kind='banner', timeout=0.3, port=22, map_file='/none'):
         conf = cfg.ConfigOpts()
         probe_conf.register_opts(conf)
+        fencing_conf.register_opts(conf)
         conf([])
+        conf.set_override('map_file', map_file, 'fencing')
         conf.set_override('kind', kind, 'probe')
         conf.set_override('timeout', timeout, 'probe')
         conf.set_override('port', port, 'probe')
@@ -60,6 +64,21 @@ class ProbeTest(testtools.TestCase):
         reading = self.make(port=self.port).probe('cmp-1', '127.0.0.1')
 
         self.assertEqual(incident.Sign.ALIVE, reading.sign)
+
+    def test_address_in_the_fencing_map_wins(self):
+        self.serve(lambda connection: connection.sendall(b'x'))
+        with tempfile.NamedTemporaryFile('w', suffix='.yaml') as target:
+            target.write(
+                'hosts: {cmp-1: {driver: redfish, '
+                f"probe: '{self.address}'}}}}\n"
+            )
+            target.flush()
+            prober = self.make(map_file=target.name)
+
+        self.assertEqual(
+            incident.Sign.ALIVE, prober.probe('cmp-1', '192.0.2.1').sign
+        )
+        self.assertEqual(incident.Sign.UNKNOWN, prober.probe('other', '').sign)
 
     def test_refusal_is_a_sign_of_life(self):
         self.server.close()

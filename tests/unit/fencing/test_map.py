@@ -142,12 +142,12 @@ class MapTest(MapCase):
         self.wrong(
             """
             hosts:
-              cmp-1: {driver: redfish, address: 'https://BMC', system: /a/1}
-              cmp-2: {driver: redfish, address: 'https://bmc:443', system: /a/1}
+              cmp-1: {driver: redfish, address: 'https://B', system: /a/1}
+              cmp-2: {driver: redfish, address: 'https://b:443', system: /a/1}
             """,
             "host 'cmp-2'",
             "host 'cmp-1'",
-            'https://bmc/a/1',
+            'https://b/a/1',
         )
 
     def test_password_in_the_map_is_refused_and_not_repeated(self):
