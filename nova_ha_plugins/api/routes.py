@@ -4,21 +4,32 @@
 
 from nova_ha_plugins.api import compat
 from nova_ha_plugins.api import evacuations
+from nova_ha_plugins.api import incidents
+from nova_ha_plugins.api import instance_ha
+
+_SERVER = '/servers/{server_id}/evacuations'
+_HA = '/os-instance-ha'
 
 ROUTES = (
+    (_SERVER, 'GET', evacuations.ServerEvacuationsController, 'index'),
     (
-        '/servers/{server_id}/evacuations',
-        'GET',
-        evacuations.ServerEvacuationsController,
-        'index',
-    ),
-    (
-        '/servers/{server_id}/evacuations/{id}',
+        _SERVER + '/{id}',
         'GET',
         evacuations.ServerEvacuationsController,
         'show',
     ),
     ('/os-evacuations', 'GET', evacuations.EvacuationsController, 'index'),
+    (_HA, 'GET', instance_ha.InstanceHAController, 'index'),
+    (_HA + '/action', 'POST', instance_ha.InstanceHAController, 'action'),
+    (_HA + '/facts/{id}', 'GET', instance_ha.FactsController, 'show'),
+    (_HA + '/incidents', 'GET', incidents.IncidentsController, 'index'),
+    (_HA + '/incidents/{id}', 'GET', incidents.IncidentsController, 'show'),
+    (
+        _HA + '/incidents/{id}/action',
+        'POST',
+        incidents.IncidentsController,
+        'action',
+    ),
 )
 
 

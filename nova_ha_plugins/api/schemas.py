@@ -42,3 +42,44 @@ EVACUATIONS_QUERY = {
     },
     'additionalProperties': False,
 }
+
+INCIDENTS_QUERY = {
+    'type': 'object',
+    'properties': {'host': _one(_word), 'limit': _one(_limit)},
+    'additionalProperties': False,
+}
+
+# The sentence is kept for ever beside the deed; blanks are not a reason.
+_reason = {
+    'type': 'string',
+    'minLength': 1,
+    'maxLength': _LONGEST,
+    'pattern': r'\S',
+}
+
+
+def _action(
+    name: str, **others: dict[str, typing.Any]
+) -> dict[str, typing.Any]:
+    properties = {**others, 'reason': _reason}
+    return {
+        'type': 'object',
+        'properties': {
+            name: {
+                'type': 'object',
+                'properties': properties,
+                'required': sorted(properties),
+                'additionalProperties': False,
+            }
+        },
+        'required': [name],
+        'additionalProperties': False,
+    }
+
+
+ARM = _action('arm')
+DISARM = _action('disarm')
+RELEASE = _action('release')
+# Only one thing can be attested; it is written out so that nobody says it by
+# leaving something away.
+ATTEST = _action('attest', power={'type': 'string', 'enum': ['off']})

@@ -48,8 +48,8 @@ class NovaTestCase(integrated_helpers.ProviderUsageBaseTestCase):
     def setUp(self):
         # The wheel keeps its paste file in <prefix>/etc, nova's tests look in
         # the source tree; and ours has one filter more.
-        directory = self.useFixture(fixtures.TempDir()).path
-        self.paste_file = write_paste_file(directory)
+        self.directory = self.useFixture(fixtures.TempDir()).path
+        self.paste_file = write_paste_file(self.directory)
         self.useFixture(
             fixtures.MonkeyPatch(
                 'nova.tests.fixtures.conf.paths.state_path_def',
