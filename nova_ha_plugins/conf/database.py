@@ -4,6 +4,8 @@
 
 from oslo_config import cfg
 
+from nova_ha_plugins.conf import groups
+
 GROUP = 'nova_ha_database'
 
 database_group = cfg.OptGroup(
@@ -24,7 +26,7 @@ database_opts = [
         help="""
 SQLAlchemy URL of the database. Nothing of nova-ha-plugins works without it:
 plugins say so in the log of their host and the engine refuses to start. Use
-``mysql+pymysql://user:password@host/nova_ha`` or
+``mysql+pymysql://user:password@host/nova_ha?charset=utf8mb4`` or
 ``postgresql+psycopg2://user:password@host/nova_ha`` in production; SQLite
 (``sqlite:////var/lib/nova-ha/nova-ha.sqlite``) is for one machine only, and
 every service that names it must be able to write to the file and its
@@ -135,8 +137,7 @@ smaller than db_retry_interval.
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options known to a configuration."""
-    conf.register_group(database_group)
-    conf.register_opts(database_opts, group=database_group)
+    groups.register(conf, database_group, database_opts)
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:

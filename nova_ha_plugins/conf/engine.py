@@ -4,6 +4,8 @@
 
 from oslo_config import cfg
 
+from nova_ha_plugins.conf import groups
+
 GROUP = 'engine'
 
 engine_group = cfg.OptGroup(GROUP, title='Loop of nova-ha-engine')
@@ -75,8 +77,7 @@ API takes to answer (its load balancer's timeout).
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options known to a configuration."""
-    conf.register_group(engine_group)
-    conf.register_opts(engine_opts, group=engine_group)
+    groups.register(conf, engine_group, engine_opts)
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:

@@ -4,6 +4,8 @@
 
 from oslo_config import cfg
 
+from nova_ha_plugins.conf import groups
+
 GROUP = 'evacuation'
 
 evacuation_group = cfg.OptGroup(GROUP, title='Pace of evacuations')
@@ -50,8 +52,7 @@ room that other evacuations left.
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options known to a configuration."""
-    conf.register_group(evacuation_group)
-    conf.register_opts(evacuation_opts, group=evacuation_group)
+    groups.register(conf, evacuation_group, evacuation_opts)
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:

@@ -4,6 +4,8 @@
 
 from oslo_config import cfg
 
+from nova_ha_plugins.conf import groups
+
 GROUP = 'fencing'
 
 fencing_group = cfg.OptGroup(GROUP, title='Power devices of the hosts')
@@ -50,8 +52,7 @@ Seconds that one call to a device may take. Smaller than timeout.
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options known to a configuration."""
-    conf.register_group(fencing_group)
-    conf.register_opts(fencing_opts, group=fencing_group)
+    groups.register(conf, fencing_group, fencing_opts)
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:

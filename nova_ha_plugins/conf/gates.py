@@ -4,6 +4,8 @@
 
 from oslo_config import cfg
 
+from nova_ha_plugins.conf import groups
+
 GROUP = 'gates'
 
 gates_group = cfg.OptGroup(
@@ -70,8 +72,7 @@ to be blind and nothing new is fenced.
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options known to a configuration."""
-    conf.register_group(gates_group)
-    conf.register_opts(gates_opts, group=gates_group)
+    groups.register(conf, gates_group, gates_opts)
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:

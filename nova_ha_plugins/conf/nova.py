@@ -7,6 +7,8 @@ import copy
 from keystoneauth1 import loading
 from oslo_config import cfg
 
+from nova_ha_plugins.conf import groups
+
 GROUP = 'nova'
 
 nova_group = cfg.OptGroup(
@@ -37,10 +39,9 @@ nova_opts = _adapter_opts()
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options known to a configuration."""
-    conf.register_group(nova_group)
+    groups.register(conf, nova_group, nova_opts)
     loading.register_auth_conf_options(conf, GROUP)
     loading.register_session_conf_options(conf, GROUP)
-    conf.register_opts(nova_opts, group=nova_group)
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:

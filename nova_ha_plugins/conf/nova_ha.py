@@ -4,6 +4,8 @@
 
 from oslo_config import cfg
 
+from nova_ha_plugins.conf import groups
+
 GROUP = 'nova_ha'
 
 nova_ha_group = cfg.OptGroup(
@@ -114,8 +116,7 @@ lives in one process and is for tests.
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options known to a configuration."""
-    conf.register_group(nova_ha_group)
-    conf.register_opts(nova_ha_opts, group=nova_ha_group)
+    groups.register(conf, nova_ha_group, nova_ha_opts)
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:

@@ -4,6 +4,8 @@
 
 from oslo_config import cfg
 
+from nova_ha_plugins.conf import groups
+
 GROUP = 'probe'
 
 probe_group = cfg.OptGroup(GROUP, title='Second channel to a host')
@@ -53,8 +55,7 @@ One is quicker and believes a single lost packet.
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options known to a configuration."""
-    conf.register_group(probe_group)
-    conf.register_opts(probe_opts, group=probe_group)
+    groups.register(conf, probe_group, probe_opts)
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:

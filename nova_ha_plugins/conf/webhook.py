@@ -4,6 +4,8 @@
 
 from oslo_config import cfg
 
+from nova_ha_plugins.conf import groups
+
 GROUP = 'webhook'
 
 webhook_group = cfg.OptGroup(GROUP, title='Webhook for stock alarms')
@@ -33,8 +35,7 @@ the default, refuses such calls. At least 32 random characters.
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options known to a configuration."""
-    conf.register_group(webhook_group)
-    conf.register_opts(webhook_opts, group=webhook_group)
+    groups.register(conf, webhook_group, webhook_opts)
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
