@@ -38,7 +38,7 @@ def build(
         nova=nova_door.NovaDoor(conf),
         identity=identity_door.IdentityDoor(conf),
         fencing=fencing_door.FencingDoor(conf),
-        probe=probe.TcpProbe(conf),
+        probe=probe.TcpProbe(conf, store.now),
         allows=functools.partial(
             policies.trust_allows, policies.enforcer(conf)
         ),

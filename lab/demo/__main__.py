@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Shows the main job: a hypervisor dies, its HA servers come back.
+
+The last line is one line of JSON; the exit status is 0 only if every server
+with ha:policy=evacuate is elsewhere, in the state it had, with exactly one
+domain in all drivers together, and no other server was touched.
+"""
+
+import argparse
+import pathlib
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+
+from lab.demo import screen
+from lab.demo import story
+from lab.embedded import cloud as embedded
+
+_FAILED = {
+    'detect_s': None,
+    'fence_s': None,
+    'first_evacuation_s': None,
+    'all_recovered_s': None,
+    'servers_recovered': 0,
+    'servers_lost': None,
+    'servers_left': 0,
+    'progress_monotonic': False,
+    'host_returned': False,
+    'ok': False,
+}
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog='tools/demo', description=__doc__)
+    parser.add_argument(
+        '--servers',
+        type=int,
+        default=6,
+        metavar='N',
+        help='servers with ha:policy=evacuate (default 6)',
+    )
+    parser.add_argument(
+        '--json', action='store_true', help='events as JSON lines'
+    )
+    parser.add_argument(
+        '--crash-engine',
+        metavar='STEP',
+        choices=[*story.STEPS, 'random'],
+        help='kill the engine with SIGKILL after this step and start it '
+        'again: ' + ', '.join([*story.STEPS, 'random']),
+    )
+    parser.add_argument(
+        '--keep',
+        action='store_true',
+        help='leave the cloud running and print how to use it',
+    )
+    parser.add_argument(
+        '--directory',
+        type=pathlib.Path,
+        help='where logs and databases go (default: a temporary directory, '
+        'removed after a run that went well)',
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.servers < 1:
+        parser.error(
+            f'--servers is {arguments.servers}, expected 1 or more: without '
+            'a protected server a host is reported, never fenced'
+        )
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the demo; return its exit status."""
+    arguments = _parse(argv)
+    directory = arguments.directory or pathlib.Path(
+        tempfile.mkdtemp(prefix='nova-ha-demo-')
+    )
+    cloud = embedded.Cloud(directory, hosts=3, nova={'spawn_seconds': 1.0})
+    summary = dict(_FAILED)
+    told = None
+    view = screen.choose(arguments.json)
+    try:
+        with view:
+            view.say('start', f'Starting a small cloud in {directory}')
+            began = time.monotonic()
+            cloud.start()
+            view.say(
+                'cloud',
+                'Keystone, nova with 3 hypervisors, placement, ceilometer, '
+                'aodh and a Redfish BMC run after '
+                f'{time.monotonic() - began:.1f} s',
+            )
+            told = story.Story(
+                cloud,
+                view,
+                story.Plan(arguments.servers, arguments.crash_engine),
+            )
+            summary = told.tell()
+    except KeyboardInterrupt:
+        print('Interrupted', file=sys.stderr)
+    except (embedded.StartError, story.StoryError) as error:
+        print(f'The demo failed: {error}', file=sys.stderr)
+    except Exception:
+        # The last line must be the summary whatever went wrong.
+        traceback.print_exc()
+    finally:
+        if told is not None and not (arguments.keep and summary['ok']):
+            told.engine.stop()
+        if not (arguments.keep and summary['ok']):
+            cloud.stop()
+    if arguments.keep and summary['ok']:
+        _keep(directory)
+    elif summary['ok'] and arguments.directory is None:
+        shutil.rmtree(directory, ignore_errors=True)
+    elif not summary['ok']:
+        print(f'Logs are in {directory}/log', file=sys.stderr)
+    view.end(summary)
+    if arguments.keep and summary['ok']:
+        _wait_for_interrupt(cloud, told)
+    return 0 if summary['ok'] else 1
+
+
+def _keep(directory: pathlib.Path) -> None:
+    print(
+        f'The cloud goes on. In another terminal:\n  . '
+        f'{shlex.quote(str(directory))}/openrc'
+    )
+    for command in (
+        'openstack server list --all-projects --long',
+        'openstack server evacuation list',
+        'openstack ha status',
+        'openstack ha incident list',
+        f'{shlex.quote(sys.executable)} -m lab.embedded --directory '
+        f'{shlex.quote(str(directory))} power cmp-2 hung',
+    ):
+        print(f'  {command}')
+    print('Ctrl-C here ends it.', flush=True)
+
+
+def _wait_for_interrupt(
+    cloud: embedded.Cloud, told: story.Story | None
+) -> None:
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        if told is not None:
+            told.engine.stop()
+        cloud.stop()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

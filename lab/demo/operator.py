@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the operator of the demo does and asks, with ordinary credentials."""
+
+import concurrent.futures
+import dataclasses
+import time
+import typing
+
+from aodhclient.v2 import client as aodh_client
+import openstack
+import openstack.connection
+import sushy
+
+from lab.embedded import cloud as embedded
+
+ALARM_ACTION = 'trust+nova-ha://'
+# Shows locked, tags, flavor, pinned zone; below 2.95 like all of ours.
+MICROVERSION = '2.74'
+
+
+class OperatorError(Exception):
+    """The cloud did not do what the operator asked."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """A server that the demo boots."""
+
+    name: str
+    metadata: dict[str, str]
+    stopped: bool = False
+
+    @property
+    def protected(self) -> bool:
+        """Whether its metadata ask for recovery."""
+        return self.metadata.get('ha:policy') == 'evacuate'
+
+
+class Operator:
+    """An administrator with python clients."""
+
+    def __init__(self, cloud: embedded.Cloud) -> None:
+        self.cloud = cloud
+        self.connection: openstack.connection.Connection = openstack.connect(
+            auth=cloud.credentials('admin'),
+            region_name=cloud.plan['region'],
+            auth_type='password',
+        )
+        self._compute = self.connection.compute
+        self._aodh = aodh_client.Client(
+            session=self.connection.session,
+            region_name=cloud.plan['region'],
+        )
+
+    # --- asking -----------------------------------------------------------
+
+    def get(self, path: str, **params: str) -> typing.Any:
+        """Return the JSON of a GET on nova's endpoint."""
+        answer = self._compute.get(
+            path, params=params, microversion=MICROVERSION
+        )
+        return self._json(answer, path)
+
+    def post(self, path: str, body: dict[str, typing.Any]) -> typing.Any:
+        """Return the JSON of a POST on nova's endpoint, None if empty."""
+        answer = self._compute.post(path, json=body, microversion=MICROVERSION)
+        return self._json(answer, path)
+
+    @staticmethod
+    def _json(answer: typing.Any, path: str) -> typing.Any:
+        if answer.status_code >= 400:
+            raise OperatorError(
+                f'{path}: HTTP {answer.status_code}: {answer.text[:300]}'
+            )
+        return answer.json() if answer.content else None
+
+    def servers(self) -> dict[str, dict[str, typing.Any]]:
+        """Return every server by uuid."""
+        answer = self.get('/servers/detail', all_tenants='1')
+        return {server['id']: server for server in answer['servers']}
+
+    def service(self, host: str) -> dict[str, typing.Any]:
+        """Return nova-compute's service of a host."""
+        answer = self.get('/os-services', binary='nova-compute', host=host)
+        return answer['services'][0]
+
+    def alarm_state(self, alarm_id: str) -> str:
+        """Return ok, alarm or insufficient data."""
+        return self._aodh.alarm.get_state(alarm_id)
+
+    # --- doing ------------------------------------------------------------
+
+    def create_alarm(self) -> str:
+        """Create the one alarm for all hosts; return its id."""
+        alarm = self._aodh.alarm.create(
+            {
+                'name': 'ha-host-down',
+                'type': 'event',
+                'event_rule': {'event_type': 'compute.host.down'},
+                'severity': 'critical',
+                'repeat_actions': True,
+                'alarm_actions': [ALARM_ACTION],
+            }
+        )
+        return alarm['alarm_id']
+
+    def arm(self, reason: str) -> None:
+        """Let the engine act."""
+        self.post('/os-instance-ha/action', {'arm': {'reason': reason}})
+
+    def boot(self, wanted: list[Wanted], host: str) -> dict[str, Wanted]:
+        """Boot servers on a host; return them by uuid when all are there."""
+        image = next(iter(self.connection.image.images())).id
+        flavor = next(
+            flavor.id
+            for flavor in self._compute.flavors()
+            if flavor.ram <= 512
+        )
+
+        def one(each: Wanted) -> str:
+            answer = self.post(
+                '/servers',
+                {
+                    'server': {
+                        'name': each.name,
+                        'imageRef': image,
+                        'flavorRef': flavor,
+                        'networks': 'none',
+                        'availability_zone': f'nova:{host}',
+                        'metadata': each.metadata,
+                    }
+                },
+            )
+            return answer['server']['id']
+
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            uuids = dict(zip(pool.map(one, wanted), wanted, strict=True))
+        self._wait_for(uuids, lambda _: 'active')
+        for uuid, each in uuids.items():
+            if each.stopped:
+                self.post(f'/servers/{uuid}/action', {'os-stop': None})
+        self._wait_for(
+            uuids, lambda each: 'stopped' if each.stopped else 'active'
+        )
+        return uuids
+
+    def _wait_for(
+        self,
+        uuids: dict[str, Wanted],
+        state: typing.Callable[[Wanted], str],
+        timeout: float = 90.0,
+    ) -> None:
+        deadline = time.monotonic() + timeout
+        while True:
+            servers = self.servers()
+            late = [
+                f'{each.name} is {servers[uuid]["OS-EXT-STS:vm_state"]}'
+                for uuid, each in uuids.items()
+                if servers[uuid]['OS-EXT-STS:vm_state'] != state(each)
+                or servers[uuid]['OS-EXT-STS:task_state'] is not None
+            ]
+            if not late:
+                return
+            if time.monotonic() > deadline:
+                raise OperatorError(
+                    f'Servers were not ready in {timeout} s: {late}'
+                )
+            time.sleep(0.3)
+
+    def power_on(self, host: str) -> None:
+        """Switch a host on through its BMC."""
+        bmc = self.cloud.plan['bmc']
+        with open(bmc['password_file']) as stream:
+            password = stream.read().strip()
+        uuid = next(
+            each['system_uuid']
+            for each in self.cloud.plan['hosts']
+            if each['name'] == host
+        )
+        root = sushy.Sushy(
+            f'{bmc["url"]}/redfish/v1/',
+            auth=sushy.auth.BasicAuth(bmc['username'], password),
+            verify=bmc['certificate'],
+        )
+        system = root.get_system(f'/redfish/v1/Systems/{uuid}')
+        system.reset_system(sushy.ResetType.ON)
