@@ -2,6 +2,7 @@
 
 """``/os-instance-ha``: whether the engine acts, lives and can protect."""
 
+import collections
 import typing
 
 from webob import exc
@@ -25,9 +26,12 @@ class InstanceHAController(compat.Controller):
             answer: dict[str, typing.Any] = {
                 'arm': recovery_views.arm_state(store.arm_state()),
                 'engine': recovery_views.engine(store.engine_status()),
-                'open_incidents': len(store.open_incidents()),
             }
+            subjects = store.open_incidents()
             records = store.host_records()
+        phases = collections.Counter(str(item.phase) for item in subjects)
+        answer['open_incidents'] = len(subjects)
+        answer['open_incidents_by_phase'] = dict(sorted(phases.items()))
         beats = backend.beats()
         answer['hosts'] = [
             recovery_views.host(record, beats.get(record.host))

@@ -119,6 +119,7 @@ class InstanceHATest(base.NovaTestCase):
         self.assertEqual('ctl:1', full['engine']['owner'])
         self.assertLess(full['engine']['age'], 10.0)
         self.assertEqual(1, full['open_incidents'])
+        self.assertEqual({'held': 1}, full['open_incidents_by_phase'])
         first, second = full['hosts']
         self.assertEqual(
             ('host1', 'verified', 'same uuid'),

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Fields with more than one line: text for people, lists for programs."""
+
+import typing
+
+from cliff import columns
+
+
+class _Lines(columns.FormattableColumn):  # type: ignore[type-arg]
+    """One line per element; a program gets the elements as they are."""
+
+    def human_readable(self) -> str:
+        return '\n'.join(self.line(element) for element in self._value or ())
+
+    def machine_readable(self) -> typing.Any:
+        return self._value
+
+    def line(self, element: typing.Any) -> str:
+        raise NotImplementedError
+
+
+class Hosts(_Lines):
+    """Hosts with heartbeat age and whether they can be fenced."""
+
+    def line(self, element: typing.Any) -> str:
+        age = element['heartbeat_age']
+        heard = 'never heard' if age is None else f'heard {age:.1f}s ago'
+        text = element['fencing_text']
+        return (
+            f'{element["host"]}: {heard}, fencing {element["fencing_state"]}'
+            + (f' ({text})' if text else '')
+        )
+
+
+class Timeline(_Lines):
+    """Entries with the time of day."""
+
+    def line(self, element: typing.Any) -> str:
+        return f'{_clock(element["at"])} {element["code"]}: {element["text"]}'
+
+
+class Evidence(_Lines):
+    """What each channel said."""
+
+    def line(self, element: typing.Any) -> str:
+        text = f': {element["text"]}' if element['text'] else ''
+        return (
+            f'{_clock(element["at"])} {element["channel"]} '
+            f'{element["sign"]}{text}'
+        )
+
+
+class Servers(_Lines):
+    """Servers with what became of them."""
+
+    def line(self, element: typing.Any) -> str:
+        name = element['name'] or element['uuid']
+        way = f' -> {element["destination"]}' if element['destination'] else ''
+        why = f' ({element["reason"]})' if element['reason'] else ''
+        return f'{name}: {element["state"]}{way}{why}'
+
+
+class Pairs(columns.FormattableColumn):  # type: ignore[type-arg]
+    """A dictionary as ``key=value`` words."""
+
+    def human_readable(self) -> str:
+        return ', '.join(
+            f'{key}={value}'
+            for key, value in (self._value or {}).items()
+            if value not in (None, '')
+        )
+
+    def machine_readable(self) -> typing.Any:
+        return self._value
+
+
+def _clock(at: str | None) -> str:
+    """Give the time of day out of ``2026-01-01T10:00:00.000000``."""
+    return (at or '').partition('T')[2][:12]

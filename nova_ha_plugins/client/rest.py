@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The calls of our commands, over openstackclient's compute proxy."""
+
+import typing
+from urllib import parse
+
+from openstack import exceptions as sdk_exceptions
+from osc_lib import exceptions
+from oslo_utils import uuidutils
+
+Item = dict[str, typing.Any]
+
+
+def connect(app: typing.Any) -> 'Client':
+    """Give the client of a running ``openstack`` command."""
+    return Client(app.client_manager.compute)
+
+
+class Client:
+    """Our resources behind the compute endpoint.
+
+    :param compute: the compute proxy of openstacksdk.
+    """
+
+    def __init__(self, compute: typing.Any) -> None:
+        self._compute = compute
+
+    def evacuations(
+        self, limit: int | None = None, **filters: typing.Any
+    ) -> list[Item]:
+        """Give evacuations of all servers, newest first, over all pages."""
+        found: list[Item] = []
+        marker = None
+        while True:
+            query = {key: value for key, value in filters.items() if value}
+            if limit is not None:
+                query['limit'] = limit - len(found)
+            if marker:
+                query['marker'] = marker
+            answer = self._get('/os-evacuations', query)
+            page = answer['evacuations']
+            found += page
+            enough = limit is not None and len(found) >= limit
+            if enough or not page or 'evacuations_links' not in answer:
+                return found
+            marker = page[-1]['uuid']
+
+    def evacuations_of(self, server: str) -> list[Item]:
+        """Give the evacuations of one server, newest first."""
+        path = f'/servers/{self.server_id(server)}/evacuations'
+        return list(self._get(path)['evacuations'])
+
+    def evacuation(self, server: str, uuid: str) -> Item:
+        """Give one evacuation of a server."""
+        path = f'/servers/{self.server_id(server)}/evacuations/{_quote(uuid)}'
+        return dict(self._get(path)['evacuation'])
+
+    def server_id(self, server: str) -> str:
+        """Give the id of a server that is named by id or name.
+
+        :raises CommandError: if there is none, or more than one.
+        """
+        if uuidutils.is_uuid_like(server):
+            return server
+        try:
+            found = self._compute.find_server(server, ignore_missing=True)
+            if found is None:
+                # An administrator may mean a server of another project.
+                found = self._compute.find_server(
+                    server, ignore_missing=False, all_projects=True
+                )
+        except sdk_exceptions.SDKException as error:
+            raise exceptions.CommandError(
+                f"No server '{server}': {error}"
+            ) from error
+        return str(found.id)
+
+    def status(self) -> Item:
+        """Give arm state, engine, hosts and open incidents."""
+        return dict(self._get('/os-instance-ha')['instance_ha'])
+
+    def set_armed(self, armed: bool, reason: str) -> Item:
+        """Arm or disarm the engine; give the new state."""
+        name = 'arm' if armed else 'disarm'
+        path = '/os-instance-ha/action'
+        return dict(self._post(path, {name: {'reason': reason}})['arm'])
+
+    def incidents(
+        self, host: str | None = None, limit: int | None = None
+    ) -> list[Item]:
+        """Give incidents, newest first."""
+        query = {'host': host, 'limit': limit}
+        query = {key: value for key, value in query.items() if value}
+        return list(self._get('/os-instance-ha/incidents', query)['incidents'])
+
+    def incident(self, uuid: str) -> Item:
+        """Give one incident with its evidence and timeline."""
+        path = f'/os-instance-ha/incidents/{_quote(uuid)}'
+        return dict(self._get(path)['incident'])
+
+    def tell(self, uuid: str, action: str, **words: str) -> Item:
+        """Put a word on an incident into the engine's inbox."""
+        path = f'/os-instance-ha/incidents/{uuid}/action'
+        return dict(self._post(path, {action: words})['fact'])
+
+    def fact(self, uuid: str) -> Item:
+        """Give what became of such a word."""
+        return dict(self._get(f'/os-instance-ha/facts/{uuid}')['fact'])
+
+    def _get(
+        self, path: str, query: dict[str, typing.Any] | None = None
+    ) -> typing.Any:
+        return _read(self._compute.get(path, params=query or {}), path)
+
+    def _post(self, path: str, body: Item) -> typing.Any:
+        return _read(self._compute.post(path, json=body), path)
+
+
+def _quote(name: str) -> str:
+    return parse.quote(name, safe='')
+
+
+def _read(response: typing.Any, path: str) -> typing.Any:
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if body is None and response.status_code == 404:
+        raise exceptions.CommandError(
+            f"Nova's API has no resource '{path}': is the filter "
+            "'instance_ha' in its api-paste.ini?"
+        )
+    if response.status_code >= 400 or body is None:
+        raise exceptions.CommandError(
+            f'{_sentence(body)} (HTTP {response.status_code})'
+        )
+    return body
+
+
+def _sentence(body: typing.Any) -> str:
+    """Give the message inside nova's fault format."""
+    if isinstance(body, dict):
+        for fault in body.values():
+            if isinstance(fault, dict) and 'message' in fault:
+                return str(fault['message'])
+    return 'Nova did not answer with a message'
