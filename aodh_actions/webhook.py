@@ -20,6 +20,7 @@ import jsonschema
 import webob
 import webob.dec
 import webob.exc
+from keystoneauth1 import loading
 from keystonemiddleware import auth_token
 from oslo_config import cfg
 from oslo_log import log
@@ -35,6 +36,7 @@ from nova_ha_plugins.store import errors
 LOG = log.getLogger(__name__)
 
 PATH = '/v1/alarm'
+AUTHTOKEN = 'keystone_authtoken'
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -112,11 +114,17 @@ def parse(body: bytes) -> dict[str, Any]:
 class WebhookApp:
     """Takes an alarm, stores what it says, and answers at once.
 
-    Expects the environment to have passed keystonemiddleware with
-    ``delay_auth_decision``: a missing token is decided upon here.
+    Keystonemiddleware before it has ``delay_auth_decision``: a missing token
+    is decided upon here, because a secret may stand in its place.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts, store: Any) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, store: Any, tokens: bool) -> None:
+        """Make the application.
+
+        :param tokens: keystonemiddleware stands before it. Without, headers
+            about an identity are the sender's own invention.
+        """
+        self._tokens = tokens
         self._secret: str = conf.webhook.secret
         self._max_body: int = conf.webhook.max_body
         self._enforcer = policies.enforcer(conf)
@@ -184,7 +192,8 @@ class WebhookApp:
                 'is not. Nothing was stored'
             )
         headers = request.headers
-        if headers.get('X-Identity-Status') != 'Confirmed':
+        confirmed = headers.get('X-Identity-Status') == 'Confirmed'
+        if not (self._tokens and confirmed):
             raise webob.exc.HTTPUnauthorized(
                 'The request should carry a valid keystone token in '
                 'X-Auth-Token, and does not. Nothing was stored'
@@ -301,17 +310,33 @@ def _respond(
 
 
 def application(conf: cfg.ConfigOpts, store: Any = None) -> WSGIApp:
-    """Return the webhook behind keystone's middleware.
+    """Return the webhook, behind keystone's middleware if that is set up.
 
-    :param conf: nova-ha.conf with a [keystone_authtoken] section; one that
-        lacks it serves calls with the secret only.
+    :param conf: nova-ha.conf; without auth_type in [keystone_authtoken] it
+        serves calls with the secret only.
     :param store: where facts go; by default the one that conf names.
     """
     opts.register_opts(conf)
-    app = WebhookApp(conf, store or store_api.open_store(conf))
-    return auth_token.AuthProtocol(
-        app, {'oslo_config_config': conf, 'delay_auth_decision': True}
-    )
+    loading.register_auth_conf_options(conf, AUTHTOKEN)
+    tokens = bool(conf[AUTHTOKEN].auth_type or conf[AUTHTOKEN].auth_section)
+    app = WebhookApp(conf, store or store_api.open_store(conf), tokens)
+    if tokens:
+        return auth_token.AuthProtocol(
+            app, {'oslo_config_config': conf, 'delay_auth_decision': True}
+        )
+    if conf.webhook.secret:
+        LOG.warning(
+            'The webhook takes calls with the secret in the URL only: '
+            '[%s] auth_type is not set',
+            AUTHTOKEN,
+        )
+    else:
+        LOG.error(
+            'The webhook refuses every call: neither [%s] auth_type nor '
+            '[webhook] secret is set',
+            AUTHTOKEN,
+        )
+    return app
 
 
 def app_factory(global_config: dict[str, str], **local_config: str) -> WSGIApp:

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+
+import unittest
+
+import hypothesis
+from hypothesis import strategies as st
+
+from aodh_actions import message
+from nova_ha_plugins.recovery import facts
+
+
+def event(event_type='compute.host.down', host='cmp-1', **traits):
+    listed = {'host': host, 'service_uuid': 'u-1', 'reason': 'silent'}
+    return {
+        'message_id': 'm-1',
+        'event_type': event_type,
+        'generated': '2026-11-20T08:20:05',
+        'traits': [
+            [name, 1, value] for name, value in (listed | traits).items()
+        ],
+        'raw': {},
+    }
+
+
+def alarm(current='alarm', reason='why', **more):
+    return {
+        'alarm_id': 'a-1',
+        'alarm_name': 'ha-host-down',
+        'severity': 'critical',
+        'previous': 'ok',
+        'current': current,
+        'reason': reason,
+        'reason_data': {'type': 'event', 'event': event()},
+        **more,
+    }
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(['event', 'traits', 'host', 'event_type'])
+            | st.text(max_size=3),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+class SuspectedHostTest(unittest.TestCase):
+    def test_the_host_is_in_the_traits_of_the_event(self):
+        found = message.suspected_host('alarm', {'event': event()})
+
+        self.assertEqual('cmp-1', found)
+
+    def test_only_the_state_alarm_accuses(self):
+        for state in ('ok', 'insufficient data', None, 'ALARM'):
+            with self.subTest(state=state):
+                self.assertEqual(
+                    '', message.suspected_host(state, {'event': event()})
+                )
+
+    def test_a_host_that_is_up_is_not_accused(self):
+        data = {'event': event('compute.host.up')}
+
+        self.assertEqual('', message.suspected_host('alarm', data))
+
+    def test_an_alarm_without_an_event_accuses_nobody(self):
+        threshold = {
+            'type': 'threshold',
+            'disposition': 'inside',
+            'count': 1,
+            'most_recent': 20.0,
+        }
+        for data in (threshold, None, [], 'event', {'event': 'x'}, {}):
+            with self.subTest(data=data):
+                self.assertEqual('', message.suspected_host('alarm', data))
+
+    def test_what_cannot_be_a_host_is_refused_and_not_repeated(self):
+        for host in ('a b', '-a', 'a/../b', 'a\n', 'é;', 'h' * 256, 7, ['a;']):
+            with (
+                self.subTest(host=host),
+                self.assertRaises(message.BadHost) as caught,
+            ):
+                message.suspected_host('alarm', {'event': event(host=host)})
+            self.assertNotIn(str(host), str(caught.exception))
+
+    @hypothesis.given(st.sampled_from(['alarm', 'ok']), json_values)
+    def test_any_json_gives_a_host_or_a_refusal(self, state, data):
+        try:
+            host = message.suspected_host(state, data)
+        except message.BadHost:
+            return
+        if host:
+            self.assertTrue(message.HOST.fullmatch(host))
+
+
+class MakeFactTest(unittest.TestCase):
+    def test_a_host_makes_a_host_down_with_what_the_event_says(self):
+        fact = message.make_fact(
+            'cmp-1', alarm(), channel='notifier', trust_id='t-1'
+        )
+
+        self.assertEqual(facts.FactKind.HOST_DOWN, fact.kind)
+        self.assertEqual(
+            ('cmp-1', 'u-1', 'silent', 't-1', 'a-1', 'ha-host-down', False),
+            (
+                fact.host,
+                fact.service_uuid,
+                fact.reason,
+                fact.trust_id,
+                fact.alarm_id,
+                fact.alarm_name,
+                fact.verified,
+            ),
+        )
+        self.assertEqual('m-1', fact.detail['event_id'])
+
+    def test_no_host_makes_a_wake_up(self):
+        fact = message.make_fact('', alarm(), channel='webhook')
+
+        self.assertEqual(facts.FactKind.WAKE_UP, fact.kind)
+        self.assertEqual('', fact.service_uuid)
+
+    def test_two_facts_of_one_alarm_are_two(self):
+        made = [
+            message.make_fact('a', alarm(), channel='x').uuid for _ in range(2)
+        ]
+
+        self.assertNotEqual(*made)
+
+    def test_texts_are_short_printable_and_encodable(self):
+        nasty = 'x\x00\n\x1b[31m\ud800' + 'y' * 5000
+        fact = message.make_fact(
+            '', alarm(alarm_name=nasty, severity=nasty), channel='webhook'
+        )
+
+        for text in (fact.alarm_name, fact.detail['severity']):
+            self.assertLessEqual(len(text), 255)
+            self.assertTrue(text.isprintable())
+            text.encode()
+
+    @hypothesis.given(
+        st.dictionaries(
+            st.sampled_from(sorted(alarm())), json_values, max_size=8
+        )
+    )
+    def test_any_json_makes_a_fact_of_texts(self, body):
+        fact = message.make_fact('', body, channel='webhook')
+
+        for value in (fact.reason, fact.alarm_id, *fact.detail.values()):
+            self.assertIsInstance(value, str)
+            value.encode()
