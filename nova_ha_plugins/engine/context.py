@@ -158,7 +158,7 @@ class Context:
         """Write one line per new entry of the timeline: the only place."""
         for entry in after.timeline[len(before.timeline) :]:
             serious = after.phase == incident.Phase.NEEDS_OPERATOR or (
-                entry.code.startswith(('held:', 'fence-void', 'parked'))
+                entry.code.startswith(('held:', 'fence-void', 'server-parked'))
             )
             LOG.log(
                 log.WARNING if serious else log.INFO,

@@ -422,7 +422,7 @@ def _end(
     subject = notes.add(
         subject,
         at,
-        state.value,
+        f'server-{state}',
         f"Server '{server.name or server.uuid}': {reason}",
     )
     return notes.put_server(
