@@ -78,11 +78,11 @@ class View:
     def _timeline(self) -> None:
         if self.shown is None or not self.shown.entries:
             return
-        first = float(self.shown.entries[0]['at'])
+        first = watch.epoch(self.shown.entries[0]['at'])
         print('\nTimeline of the incident (seconds since the suspicion):')
         for entry in self.shown.entries:
             print(
-                f'{float(entry["at"]) - first:8.2f}  {entry["code"]:14} '
+                f'{watch.epoch(entry["at"]) - first:8.2f}  {entry["code"]:14} '
                 f'{entry["text"]}'
             )
         for error in self.shown.errors[:5]:

@@ -126,7 +126,7 @@ class Story:
         watching = (status['engine'] or {}).get('watching', 0.0)
         return (
             len(hosts) >= len(self.cloud.plan['hosts'])
-            and all(host['map_state'] == 'verified' for host in hosts)
+            and all(host['fencing_state'] == 'verified' for host in hosts)
             and watching > float(engine_process.QUICK['engine']['warm_up'])
         )
 
@@ -137,7 +137,6 @@ class Story:
             self.operator,
             VICTIM,
             alarm_id,
-            self.conf,
             self.view.event,
         )
         self.view.watch(self.watcher.shown, self.servers, VICTIM)

@@ -3,13 +3,13 @@
 """Watches a recovery through the API, and remembers what was ever shown."""
 
 import dataclasses
+import datetime
 import threading
 import time
 import typing
 
 from lab.demo import operator
 from nova_ha_plugins.store import api as store_api
-from nova_ha_plugins.store import liveness as store_liveness
 
 # How often the state of the recovery is asked for.
 _INTERVAL = 0.25
@@ -39,8 +39,16 @@ class Shown:
         """Return when the timeline first said something, by its clock."""
         for entry in self.entries:
             if entry['code'] == code:
-                return float(entry['at'])
+                return epoch(entry['at'])
         return None
+
+
+def epoch(stamp: str) -> float:
+    """Return the seconds of a time that the API gave: it is UTC."""
+    moment = datetime.datetime.fromisoformat(stamp)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return moment.timestamp()
 
 
 class Watcher(threading.Thread):
@@ -51,7 +59,6 @@ class Watcher(threading.Thread):
         user: operator.Operator,
         host: str,
         alarm_id: str,
-        conf: typing.Any,
         callback: typing.Callable[[str, dict[str, typing.Any]], None],
     ) -> None:
         super().__init__(name='watcher', daemon=True)
@@ -60,7 +67,6 @@ class Watcher(threading.Thread):
         self._host = host
         self._alarm_id = alarm_id
         self._callback = callback
-        self._liveness = store_liveness.open_liveness(conf)
         self._ended = threading.Event()
 
     def run(self) -> None:
@@ -81,7 +87,12 @@ class Watcher(threading.Thread):
 
     def _look(self) -> None:
         shown = self.shown
-        shown.ages = {b.host: b.age for b in self._liveness.read()}
+        status = self._user.get('/os-instance-ha')['instance_ha']
+        shown.ages = {
+            host['host']: host['heartbeat_age']
+            for host in status['hosts']
+            if host['heartbeat_age'] is not None
+        }
         alarm = self._user.alarm_state(self._alarm_id)
         if alarm != shown.alarm:
             shown.alarm = alarm
