@@ -16,6 +16,8 @@ from oslo_db import exception as db_exception
 from oslo_log import log
 import sqlalchemy as sa
 
+from nova_ha_plugins.cmd import doctor
+from nova_ha_plugins.cmd import finding
 from nova_ha_plugins.conf import config
 from nova_ha_plugins.store import api as store_api
 from nova_ha_plugins.store import schema
@@ -69,6 +71,22 @@ def db_purge(conf: cfg.ConfigOpts) -> int:
     return OK
 
 
+def examine(conf: cfg.ConfigOpts) -> int:
+    """Look at everything and say what to repair."""
+    command = conf.command
+    findings = doctor.examine(
+        conf,
+        aodh_conf=command.aodh_conf,
+        ceilometer_conf=command.ceilometer_conf,
+        nova_conf=command.nova_conf,
+    )
+    for one in findings:
+        print(f'{one.level.upper():6} {one.check:13} {one.text}')
+    todo = sum(one.level is finding.Level.ACTION for one in findings)
+    print(f'{len(findings)} findings, {todo} to do')
+    return ACTION_NEEDED if todo else OK
+
+
 def _days(text: str) -> float:
     days = float(text)
     if days < 0:
@@ -95,6 +113,18 @@ def _add_commands(
         help='keep what is younger than this many days (default: 90)',
     )
     purge.set_defaults(run=db_purge)
+    examination = commands.add_parser(
+        'doctor', help='look at everything and say what to repair'
+    )
+    for service in ('aodh', 'ceilometer', 'nova'):
+        path = f'/etc/{service}/{service}.conf'
+        examination.add_argument(
+            f'--{service}-conf',
+            metavar='PATH',
+            default=doctor.default_path(path),
+            help=f'configuration of {service} (default: {path}, if readable)',
+        )
+    examination.set_defaults(run=examine)
 
 
 _COMMANDS = cfg.SubCommandOpt(

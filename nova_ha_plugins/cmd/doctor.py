@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""nova-ha-manage doctor: looks at everything, says what to repair."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import dataclasses
+import functools
+from importlib import metadata
+import json
+import os
+import time
+import typing
+
+from keystoneauth1 import exceptions as ks_exception
+from oslo_config import cfg
+from oslo_db import exception as db_exception
+import sqlalchemy as sa
+
+from nova_ha_plugins.cmd import checks
+from nova_ha_plugins.cmd import finding
+from nova_ha_plugins.conf import opts
+from nova_ha_plugins.engine import doors
+from nova_ha_plugins.fencing import door as fencing_door
+from nova_ha_plugins.fencing import map as fencing_map
+from nova_ha_plugins.nova import client as nova_client
+from nova_ha_plugins.nova import door as nova_door
+from nova_ha_plugins.recovery import views
+from nova_ha_plugins.store import api as store_api
+from nova_ha_plugins.store import liveness
+from nova_ha_plugins.store import schema
+
+DISTRIBUTION = 'nova-ha-plugins'
+
+# What a look may raise because the other side is away or misconfigured. What
+# is not in here is a mistake of ours and flies.
+_EXPECTED = (
+    cfg.Error,
+    db_exception.DBError,
+    doors.DoorError,
+    fencing_map.MapError,
+    ks_exception.ClientException,
+    sa.exc.SQLAlchemyError,
+    store_api.StoreError,
+)
+
+Value = typing.TypeVar('Value')
+
+
+@dataclasses.dataclass
+class _Look:
+    """One visit: collects findings, and survives what cannot be looked at."""
+
+    findings: list[finding.Finding]
+
+    def at(self, check: str, call: Callable[[], Value]) -> Value | None:
+        """What the call returns, None where that is a finding by itself."""
+        try:
+            return call()
+        except _EXPECTED as error:
+            self.findings.append(
+                finding.action(check, f'Cannot be checked: {error}')
+            )
+            return None
+
+
+def examine(
+    conf: cfg.ConfigOpts,
+    *,
+    aodh_conf: str = '',
+    ceilometer_conf: str = '',
+    nova_conf: str = '',
+) -> list[finding.Finding]:
+    """Every finding, in the order in which a repair makes sense."""
+    look = _Look([])
+    found = look.findings
+    found += checks.entry_points(load_entry_points())
+    found += checks.versions(installed_versions(checks.TESTED))
+    _examine_store(conf, look)
+    theirs = {
+        path: look.at('configuration', functools.partial(_read, path))
+        for path in (ceilometer_conf, aodh_conf, nova_conf)
+        if path
+    }
+    for path, their_conf in theirs.items():
+        if their_conf is not None:
+            found.append(
+                checks.same_database(
+                    conf.nova_ha_database.connection or '',
+                    their_conf.nova_ha_database.connection,
+                    path,
+                )
+            )
+    _examine_hosts(conf, look)
+    telemetry = theirs.get(ceilometer_conf)
+    found += checks.project(
+        conf.nova_ha.project_id,
+        None if telemetry is None else telemetry.nova_ha.project_id,
+    )
+    aodh = theirs.get(aodh_conf)
+    found.append(
+        checks.cache_ttl(
+            None if aodh is None else aodh.event_alarm_cache_ttl,
+            aodh_conf or 'aodh.conf',
+        )
+    )
+    alarms = look.at('alarm', lambda: event_alarms(conf))
+    if alarms is not None and conf.nova_ha.project_id:
+        found += checks.alarms(alarms, conf.nova_ha.project_id)
+    return found
+
+
+def _examine_store(conf: cfg.ConfigOpts, look: _Look) -> None:
+    state = look.at('schema', lambda: schema.state(conf))
+    if state is None:
+        return
+    look.findings.append(checks.schema(state.current, state.head))
+    store = store_api.open_store(conf)
+    before = time.time()
+    now = look.at('clocks', store.now)
+    if now is not None:
+        look.findings.append(checks.clock(now, before, time.time()))
+    if not state.is_current:
+        return
+    engine = look.at(
+        'engine', lambda: (store.engine_status(), store.arm_state().armed)
+    )
+    if engine is not None:
+        look.findings += checks.engine(*engine)
+
+
+def _examine_hosts(conf: cfg.ConfigOpts, look: _Look) -> None:
+    services = look.at('nova', nova_door.NovaDoor(conf).services)
+    beats = look.at('heartbeats', lambda: liveness.open_liveness(conf).read())
+    fencing = look.at('fencing map', lambda: fencing_door.FencingDoor(conf))
+    if services is not None and beats is not None and fencing is not None:
+        look.findings += checks.host_names(
+            [service.host for service in services],
+            [beat.host for beat in beats],
+            fencing.hosts(),
+        )
+    if services is not None and beats is not None:
+        look.findings += checks.heartbeats(
+            services, beats, conf.nova_ha.heartbeat_timeout
+        )
+    if fencing is not None:
+        reported = {beat.host: beat.system_uuid for beat in beats or ()}
+        look.findings += [
+            checks.device(host, reported.get(host, ''), _power(fencing, host))
+            for host in fencing.hosts()
+        ]
+
+
+def _power(
+    fencing: fencing_door.FencingDoor, host: str
+) -> views.PowerReading | Exception:
+    try:
+        return fencing.read(host)
+    except doors.DoorError as error:
+        return error
+
+
+def load_entry_points() -> dict[str, Exception | None]:
+    """Each entry point of ours, and why it cannot be loaded."""
+    return {
+        f'{point.group} {point.name}': _load(point) for point in _own_points()
+    }
+
+
+def installed_versions(names: typing.Iterable[str]) -> dict[str, str | None]:
+    """The version of each distribution, None where it is not installed."""
+    found: dict[str, str | None] = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def event_alarms(conf: cfg.ConfigOpts) -> list[dict[str, typing.Any]]:
+    """The event alarms of every project, as aodh's API gives them.
+
+    :raises doors.DoorError: aodh did not answer, or refused.
+    """
+    session = nova_client.open_session(conf)
+    query = [('type', 'event'), ('all_projects', 'true')]
+    params = [
+        pair
+        for field, value in query
+        for pair in (('q.field', field), ('q.op', 'eq'), ('q.value', value))
+    ]
+    response = session.get(
+        '/v2/alarms',
+        endpoint_filter={
+            'service_type': 'alarming',
+            'interface': conf.nova.valid_interfaces,
+            'region_name': conf.nova.region_name,
+        },
+        params=params,
+        raise_exc=False,
+        timeout=nova_client.call_timeout(conf),
+    )
+    if response.status_code != 200:
+        raise doors.Refused(
+            'aodh refused to list event alarms of all projects to the user '
+            f'of [nova] ({response.status_code} {response.text[:200]}): '
+            'expected the right telemetry:get_alarms:all_projects',
+            response.status_code,
+        )
+    try:
+        alarms = json.loads(response.text)
+    except ValueError:
+        alarms = None
+    if not isinstance(alarms, list):
+        raise doors.Unanswered(
+            'aodh listed alarms in a form that cannot be read: expected a '
+            f'JSON list, found {response.text[:80]!r}'
+        )
+    return alarms
+
+
+def default_path(path: str) -> str:
+    """The path, if there is a file that can be read; otherwise ''."""
+    return path if os.access(path, os.R_OK) else ''
+
+
+def _own_points() -> Iterator[metadata.EntryPoint]:
+    try:
+        yield from metadata.distribution(DISTRIBUTION).entry_points
+    except metadata.PackageNotFoundError:
+        return
+
+
+def _load(point: metadata.EntryPoint) -> Exception | None:
+    try:
+        point.load()
+    # Whatever a module does when it is imported is the finding.
+    except Exception as error:
+        return error
+    return None
+
+
+def _read(path: str) -> cfg.ConfigOpts:
+    """The configuration of another service, as far as it concerns us."""
+    conf = cfg.ConfigOpts()
+    opts.register_plugin_opts(conf)
+    # Defined again, because aodh need not be installed here.
+    conf.register_opts([cfg.IntOpt('event_alarm_cache_ttl', default=60)])
+    conf([], project='nova-ha-doctor', default_config_files=[path])
+    return conf
