@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The command nova-ha-manage: exit codes, and what it says."""
+
+import contextlib
+import http.server
+import io
+import json
+import pathlib
+import tempfile
+import threading
+import unittest
+import urllib.parse
+
+from nova_ha_plugins.cmd import doctor
+from nova_ha_plugins.cmd import manage
+from nova_ha_plugins.conf import config
+from nova_ha_plugins.engine import doors
+from nova_ha_plugins.store import api
+
+
+class ManageTestCase(unittest.TestCase):
+    def setUp(self):
+        super().setUp()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = pathlib.Path(directory.name)
+        self.path = self.write(
+            'nova-ha.conf',
+            '[nova_ha_database]\n'
+            f'connection = sqlite:///{self.directory}/store.sqlite\n'
+            '[fencing]\n'
+            f'map_file = {self.directory}/fencing.yaml\n',
+        )
+
+    def write(self, name, text):
+        path = self.directory / name
+        path.write_text(text)
+        return str(path)
+
+    def run_command(self, *arguments):
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = manage.main(['--config-file', self.path, *arguments])
+        return code, out.getvalue(), err.getvalue()
+
+
+class TestDatabase(ManageTestCase):
+    def test_sync_creates_the_tables(self):
+        code, out, _ = self.run_command('db', 'sync')
+
+        self.assertEqual(0, code)
+        self.assertRegex(out, "revision '0001', was None")
+        conf = config.load([], [self.path])
+        self.assertFalse(api.open_store(conf).arm_state().armed)
+
+    def test_sync_again_changes_nothing(self):
+        self.run_command('db', 'sync')
+        code, out, _ = self.run_command('db', 'sync')
+
+        self.assertEqual(0, code)
+        self.assertNotIn('was', out)
+
+    def test_purge_counts(self):
+        self.run_command('db', 'sync')
+        code, out, _ = self.run_command('db', 'purge', '--days', '30')
+
+        self.assertEqual(0, code)
+        self.assertRegex(out, 'Removed 0 closed incidents and 0 .* 30 days')
+
+    def test_purge_before_sync_says_what_to_run(self):
+        code, _, err = self.run_command('db', 'purge')
+
+        self.assertEqual(1, code)
+        self.assertIn('nova-ha-manage db sync', err)
+
+    def test_missing_connection_is_said(self):
+        self.path = self.write('empty.conf', '')
+        code, _, err = self.run_command('db', 'sync')
+
+        self.assertEqual(1, code)
+        self.assertIn('[nova_ha_database] connection is not set', err)
+
+    def test_missing_file_is_said(self):
+        self.path = str(self.directory / 'nowhere.conf')
+        code, _, err = self.run_command('db', 'sync')
+
+        self.assertEqual(1, code)
+        self.assertIn('nowhere.conf', err)
+
+    def test_database_that_is_away_is_said(self):
+        self.path = self.write(
+            'away.conf',
+            '[nova_ha_database]\n'
+            f'connection = sqlite:///{self.directory}/no/such/dir/x.sqlite\n',
+        )
+        code, _, err = self.run_command('db', 'purge')
+
+        self.assertEqual(1, code)
+        self.assertIn('did not answer', err)
+
+    def test_wrong_command_line_is_2(self):
+        for arguments in ((), ('frob',), ('db', 'purge', '--days', '-1')):
+            with self.assertRaises(SystemExit) as exits:
+                self.run_command(*arguments)
+            self.assertEqual(2, exits.exception.code)
+
+
+class TestDoctor(ManageTestCase):
+    def test_bare_installation_is_told_what_is_missing(self):
+        aodh = self.write('aodh.conf', '[DEFAULT]\n')
+        code, out, _ = self.run_command('doctor', '--aodh-conf', aodh)
+
+        self.assertEqual(1, code)
+        for text in (
+            'expected revision',
+            'project_id is not set',
+            "Section '[nova]' names no service user",
+            'event_alarm_cache_ttl is 60',
+            f'connection of {aodh} names none',
+        ):
+            self.assertIn(text, out)
+        self.assertRegex(out, r'TO DO +schema')
+        self.assertRegex(out.splitlines()[-1], r'\d+ findings, \d+ to do')
+
+    def test_configured_services_are_read(self):
+        self.run_command('db', 'sync')
+        plugins = pathlib.Path(self.path).read_text()
+        aodh = self.write(
+            'aodh.conf', f'[DEFAULT]\nevent_alarm_cache_ttl = 0\n{plugins}'
+        )
+        ceilometer = self.write(
+            'ceilometer.conf', f'{plugins}[nova_ha]\nproject_id = p-1\n'
+        )
+        with open(self.path, 'a', encoding='utf-8') as ours:
+            ours.write('[nova_ha]\nproject_id = p-1\n')
+        _, out, _ = self.run_command(
+            'doctor', '--aodh-conf', aodh, '--ceilometer-conf', ceilometer
+        )
+
+        for text in (
+            "OK     schema        revision '0001'",
+            'OK     aodh cache    event_alarm_cache_ttl is 0',
+            "OK     project       events carry 'p-1'",
+            f'OK     database      {aodh} names the same database',
+        ):
+            self.assertIn(text, out)
+
+    def test_unreadable_file_is_a_finding(self):
+        code, out, _ = self.run_command(
+            'doctor', '--aodh-conf', str(self.directory / 'nowhere.conf')
+        )
+
+        self.assertEqual(1, code)
+        self.assertRegex(out, r'configuration Cannot be checked.*nowhere')
+
+
+class FakeAodh(http.server.BaseHTTPRequestHandler):
+    """aodh's GET /v2/alarms: says what the test put into the server."""
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        status, body = self.server.answer
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+class TestEventAlarms(ManageTestCase):
+    def setUp(self):
+        super().setUp()
+        self.server = http.server.HTTPServer(('127.0.0.1', 0), FakeAodh)
+        self.server.asked = []
+        thread = threading.Thread(target=self.server.serve_forever)
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(self.server.server_close)
+        self.addCleanup(self.server.shutdown)
+        path = self.write(
+            'nova.conf',
+            '[nova]\nauth_type = none\n'
+            f'endpoint = http://127.0.0.1:{self.server.server_port}\n',
+        )
+        self.conf = config.load([], [path])
+
+    def test_event_alarms_of_all_projects_are_asked_for(self):
+        self.server.answer = (200, json.dumps([{'alarm_id': 'a-1'}]))
+
+        self.assertEqual([{'alarm_id': 'a-1'}], doctor.event_alarms(self.conf))
+        (asked,) = self.server.asked
+        url = urllib.parse.urlsplit(asked)
+        self.assertEqual('/v2/alarms', url.path)
+        self.assertEqual(
+            {
+                'q.field': ['type', 'all_projects'],
+                'q.op': ['eq', 'eq'],
+                'q.value': ['event', 'true'],
+            },
+            urllib.parse.parse_qs(url.query),
+        )
+
+    def test_refusal_is_in_aodhs_words(self):
+        self.server.answer = (403, 'RBAC Authorization Failed')
+
+        with self.assertRaisesRegex(
+            doors.Refused, '403 RBAC Authorization Failed.*all_projects'
+        ):
+            doctor.event_alarms(self.conf)
+
+    def test_answer_that_is_no_list_is_not_believed(self):
+        for body in ('<html>', '{}'):
+            self.server.answer = (200, body)
+            with self.assertRaisesRegex(doors.Unanswered, 'JSON list'):
+                doctor.event_alarms(self.conf)
