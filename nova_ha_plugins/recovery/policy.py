@@ -60,7 +60,7 @@ def _priority(metadata: dict[str, str]) -> tuple[int, str]:
     text = metadata.get(PRIORITY_KEY)
     if text is None:
         return DEFAULT_PRIORITY, ''
-    # isdecimal also accepts other scripts' digits; int() reads those alike.
+    # isdecimal alone would take the digits of other scripts for numbers.
     if text.isascii() and text.isdecimal() and len(text) <= 4:
         if MIN_PRIORITY <= int(text) <= MAX_PRIORITY:
             return int(text), ''
@@ -86,16 +86,29 @@ def _protected(
             'the server is left alone until that is corrected',
         )
     masakari = metadata.get(MASAKARI_KEY)
-    if masakari is not None and masakari.strip().lower() in _TRUE:
-        return True, 'masakari-enabled', f'{MASAKARI_KEY} is {masakari}'
-    if masakari is not None and masakari.strip().lower() in _FALSE:
-        return False, 'masakari-disabled', f'{MASAKARI_KEY} is {masakari}'
+    if masakari is not None:
+        return _alias(masakari)
     if default == EVACUATE:
         return True, 'default-evacuate', 'untagged; the default is evacuate'
     return (
         False,
         'untagged',
         f'no {POLICY_KEY} in its metadata and the default is {NONE}',
+    )
+
+
+def _alias(text: str) -> tuple[bool, str, str]:
+    word = text.strip().lower()
+    if word in _TRUE:
+        return True, 'masakari-enabled', f'{MASAKARI_KEY} is {word}'
+    if word in _FALSE:
+        return False, 'masakari-disabled', f'{MASAKARI_KEY} is {word}'
+    # Masakari takes every other word for no.
+    return (
+        False,
+        'masakari-invalid',
+        f"{MASAKARI_KEY} is '{text[:40]}', expected true or false; the "
+        'server is left alone until that is corrected',
     )
 
 
@@ -148,6 +161,6 @@ def _outlook(
     return (
         incident.ServerState.PARKED,
         'vm-state-unsupported',
-        f'nova evacuates only active and stopped servers and this one is '
+        f'nova can evacuate active and stopped servers and this one is '
         f'{view.vm_state}; it comes back with its host',
     )

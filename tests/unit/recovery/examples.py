@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Values that the tests of the recovery core begin with."""
+
+from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import evidence
+from nova_ha_plugins.recovery import gates
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import views
+
+HOST = 'cmp-1'
+SYSTEM = '11111111-2222-3333-4444-555555555555'
+OTHER_SYSTEM = '99999999-2222-3333-4444-555555555555'
+NOW = 1000.0
+MARK = ('boot-a', 7)
+
+Phase = incident.Phase
+Power = incident.Power
+ServerState = incident.ServerState
+Sign = incident.Sign
+
+
+def server(uuid='vm-1', **changes):
+    given = {
+        'name': uuid,
+        'vm_state': 'active',
+        'protected': True,
+        'state': ServerState.QUEUED,
+        **changes,
+    }
+    return incident.Server(uuid=uuid, **given)
+
+
+def fence(**changes):
+    given = {
+        'state': incident.FenceState.INTENDED,
+        'epoch': 1,
+        'attempt': 1,
+        'intended_at': NOW,
+        **changes,
+    }
+    return incident.FenceRecord(**given)
+
+
+def valid_fence(**changes):
+    given = {
+        'state': incident.FenceState.VALID,
+        'calls': 1,
+        'called_at': NOW,
+        'power': Power.OFF,
+        'confirmed_at': NOW,
+        'evidence_class': incident.FenceClass.CONFIRMED_OFF,
+        'driver': 'redfish',
+        'system_uuid': SYSTEM,
+        'beat_mark': MARK,
+        **changes,
+    }
+    return fence(**given)
+
+
+def make(phase=Phase.SUSPECTED, **changes):
+    """Return an incident as it may be in that phase."""
+    given = {
+        'uuid': 'inc-1',
+        'host': HOST,
+        'service_uuid': 'svc-1',
+        'epoch': 1,
+        'phase': phase,
+        'opened_at': NOW,
+        'updated_at': NOW,
+        'domain': 'az1',
+        'expected_system_uuid': SYSTEM,
+        'servers': (server(),),
+    }
+    if phase in (Phase.FENCING, Phase.NEEDS_OPERATOR):
+        given['fence'] = fence()
+    if phase == Phase.NEEDS_OPERATOR:
+        given['code'] = 'fence-unconfirmed'
+    if phase in (
+        Phase.CONTAINING,
+        Phase.EVACUATING,
+        Phase.RECOVERED,
+        Phase.RETURNING,
+        Phase.CLOSED,
+    ):
+        given['fence'] = valid_fence()
+    if phase in (
+        Phase.EVACUATING,
+        Phase.RECOVERED,
+        Phase.RETURNING,
+        Phase.CLOSED,
+    ):
+        given |= {
+            'forced_down': incident.StepState.DONE,
+            'disabled': incident.StepState.DONE,
+            'listed': True,
+        }
+    return incident.Incident(**(given | changes))
+
+
+def readings(heartbeat=Sign.SILENT, probe=Sign.SILENT, nova=Sign.SILENT):
+    return (
+        incident.Reading(evidence.HEARTBEAT, heartbeat, NOW, 9.5),
+        incident.Reading(evidence.PROBE, probe, NOW),
+        incident.Reading(evidence.NOVA, nova, NOW),
+    )
+
+
+def assessed(at=NOW, hold=None, silent_probes=2, **signs):
+    return events.Assessed(at, readings(**signs), silent_probes, hold)
+
+
+def power(state, system=SYSTEM, at=NOW + 1, mark=MARK):
+    return events.PowerRead(
+        at, 'redfish', views.PowerReading(state, system, f'raw {state}'), mark
+    )
+
+
+def view(uuid='vm-1', **changes):
+    given = {
+        'name': uuid,
+        'project_id': 'p',
+        'host': HOST,
+        'vm_state': 'active',
+        'task_state': None,
+        'metadata': {},
+        **changes,
+    }
+    return views.ServerView(uuid=uuid, **given)
+
+
+def record(status, uuid='mig-1', destination=None, server_uuid='vm-1'):
+    return views.MigrationView(
+        uuid=uuid,
+        server_uuid=server_uuid,
+        source_compute=HOST,
+        dest_compute=destination,
+        status=status,
+        created_at='2026-01-01T00:00:00',
+    )
+
+
+def host_state(name=HOST, **changes):
+    given = {
+        'domain': 'az1',
+        'silent': name == HOST,
+        'mapped': True,
+        **changes,
+    }
+    return gates.HostState(host=name, **given)
+
+
+def fleet(count=10, **changes):
+    """Return a cloud of hosts of az1 in which only HOST is silent."""
+    given = {
+        'now': NOW,
+        'armed': True,
+        'arm_text': 'armed by alice: ready',
+        'watching': 3600.0,
+        'loop_late': 0.0,
+        'blind': False,
+        'hosts': tuple(host_state(f'cmp-{n}') for n in range(1, count + 1)),
+        'fences': (),
+        **changes,
+    }
+    return gates.Fleet(**given)
