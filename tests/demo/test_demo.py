@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The embedded demo as a test: the whole path, once as it is and once with
+the engine killed on the way."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class DemoTest(unittest.TestCase):
+    """Runs the command that the README gives, without making its
+    environment again."""
+
+    def run_demo(self, *arguments: str) -> tuple[dict, list[dict]]:
+        done = subprocess.run(
+            [sys.executable, '-m', 'lab.demo', '--json', *arguments],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                'PYTHONPATH': str(ROOT),
+                'PYTHONWARNINGS': 'ignore',
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        lines = [
+            json.loads(line)
+            for line in done.stdout.splitlines()
+            if line.startswith('{')
+        ]
+        summary, events = lines[-1], lines[:-1]
+        self.assertTrue(summary['ok'], done.stdout[-6000:] + done.stderr)
+        self.assertEqual(0, done.returncode)
+        return summary, events
+
+    def test_ha_servers_come_back_and_the_others_stay(self):
+        summary, events = self.run_demo('--servers', '4')
+
+        self.assertEqual(4, summary['servers_recovered'])
+        self.assertEqual(0, summary['servers_lost'])
+        self.assertEqual(2, summary['servers_left'])
+        self.assertTrue(summary['host_returned'])
+        codes = [e['code'] for e in events if e['kind'] == 'timeline']
+        for earlier, later in (
+            ('suspected', 'corroborated'),
+            ('corroborated', 'fencing'),
+            ('fencing', 'power-off'),
+            ('power-off', 'fenced'),
+            ('fenced', 'forced-down'),
+            ('forced-down', 'evacuate'),
+            ('evacuate', 'recovered'),
+            ('recovered', 'un-forced'),
+            ('un-forced', 'closed'),
+        ):
+            self.assertLess(codes.index(earlier), codes.index(later))
+        # The server with priority 1000 is asked for first.
+        first = next(e['text'] for e in events if e.get('code') == 'evacuate')
+        self.assertIn("'db-1'", first)
+
+    def test_an_engine_killed_between_intent_and_answer_changes_nothing(self):
+        summary, events = self.run_demo(
+            '--servers', '4', '--crash-engine', 'evacuate'
+        )
+
+        self.assertEqual(4, summary['servers_recovered'])
+        self.assertTrue(any(e.get('code') == 'crash' for e in events))
+        asked = [e['text'] for e in events if e.get('code') == 'evacuate']
+        # Nobody is asked for twice: nova's record says that it was taken.
+        self.assertEqual(len(set(asked)), len(asked))
+        self.assertFalse([text for text in asked if 'attempt 2' in text])
+
+
+if __name__ == '__main__':
+    unittest.main()
