@@ -101,7 +101,7 @@ class RecoveryTest(Case):
     """A host hangs, is fenced and emptied, and comes back: by doors only."""
 
     def test_host_is_recovered_and_returns(self):
-        running = self.boot('admin', 'db', 'cmp-1', {'ha:policy': 'evacuate'})
+        running = self.boot('db', 'cmp-1', {'ha:policy': 'evacuate'})
         stopped = self.boot('spare', 'cmp-1', {})
         self.nova.stop(stopped)
         until('it is stopped', lambda: self.state(stopped) == 'stopped')

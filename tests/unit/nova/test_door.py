@@ -5,11 +5,13 @@
 import logging
 import re
 import time
+from unittest import mock
 
 import fixtures
 import testtools
 
 from nova_ha_plugins.engine import doors
+from nova_ha_plugins.nova import client
 from nova_ha_plugins.nova import door
 from nova_ha_plugins.recovery import views
 from tests.unit.nova import servers
@@ -216,6 +218,31 @@ class ReadingTest(Case):
                 '2026-01-01T00:00:00.000000',
             ),
             found[0],
+        )
+
+    def test_filters_go_with_every_page(self):
+        self.cloud.add_server('u1', 'cmp-1')
+        link = [{'rel': 'next', 'href': 'http://x/y?marker=u1'}]
+        self.fault(
+            DETAIL,
+            lambda handler: (
+                'marker' not in handler.query
+                and (
+                    handler.answer(
+                        200,
+                        {'servers': self.cloud.servers, 'servers_links': link},
+                    )
+                    or True
+                )
+            ),
+        )
+
+        self.door.servers_on('cmp-1')
+
+        (_, second) = self.cloud.calls(DETAIL)
+        self.assertEqual(
+            {'all_tenants': '1', 'host': 'cmp-1', 'marker': 'u1'},
+            second['query'],
         )
 
     def test_list_without_end_is_no_answer(self):
@@ -512,6 +539,16 @@ class IdentityTroubleTest(Case):
         began = time.monotonic()
 
         self.assertRaises(doors.Unanswered, found.evacuate, UUID)
+
+        self.assertLess(time.monotonic() - began, 4)
+
+    def test_keystone_that_hangs_ends_without_a_configured_timeout(self):
+        self.fault(self.TOKENS, lambda handler: self.cloud.stopping.wait(20))
+        found = door.NovaDoor(self.cloud.conf(timeout=None))
+        began = time.monotonic()
+
+        with mock.patch.object(client, 'DEFAULT_TIMEOUT', 0.3):
+            self.assertRaises(doors.Unanswered, found.evacuate, UUID)
 
         self.assertLess(time.monotonic() - began, 4)
 
