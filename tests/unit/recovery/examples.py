@@ -2,6 +2,8 @@
 
 """Values that the tests of the recovery core begin with."""
 
+import hypothesis
+
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import gates
@@ -13,6 +15,9 @@ SYSTEM = '11111111-2222-3333-4444-555555555555'
 OTHER_SYSTEM = '99999999-2222-3333-4444-555555555555'
 NOW = 1000.0
 MARK = ('boot-a', 7)
+
+# A slow machine is no reason to fail.
+many = hypothesis.settings(deadline=None, max_examples=200)
 
 Phase = incident.Phase
 Power = incident.Power
@@ -74,8 +79,12 @@ def make(phase=Phase.SUSPECTED, **changes):
     }
     if phase in (Phase.FENCING, Phase.NEEDS_OPERATOR):
         given['fence'] = fence()
+    if phase == Phase.HELD:
+        given |= {'code': 'evidence-unknown', 'reason': 'unknown is not dead'}
     if phase == Phase.NEEDS_OPERATOR:
-        given['code'] = 'fence-unconfirmed'
+        given |= {'code': 'fence-unconfirmed', 'reason': 'not read as Off'}
+    if phase in incident.CLOSED_PHASES:
+        given['closed_at'] = NOW
     if phase in (
         Phase.CONTAINING,
         Phase.EVACUATING,

@@ -543,6 +543,7 @@ LOOKS = st.tuples(
 
 
 class AnyRecordTest(unittest.TestCase):
+    @examples.many
     @hypothesis.given(
         st.sampled_from(['queued', 'ready', 'requested', 'evacuating']),
         st.sampled_from([None, 'mig-1']),
@@ -560,6 +561,7 @@ class AnyRecordTest(unittest.TestCase):
         if evacuation.is_open(record) and not off and uuid != baseline:
             self.assertNotEqual(ServerState.READY, found.state)
 
+    @examples.many
     @hypothesis.given(
         st.sampled_from(['queued', 'ready', 'requested', 'evacuating']),
         st.sampled_from(['failed', 'cancelled']),
@@ -580,6 +582,7 @@ class AnyRecordTest(unittest.TestCase):
             found.state, (ServerState.READY, ServerState.REQUESTED)
         )
 
+    @examples.many
     @hypothesis.given(st.lists(LOOKS, max_size=6))
     def test_recovered_is_said_only_of_a_server_on_another_host(self, shown):
         subject = evacuating(examples.server(), BESIDE)

@@ -295,6 +295,7 @@ class StormTest(unittest.TestCase):
         self.assertIsNone(hold(examples.make(released=True), fleet=cloud))
         self.assertEqual('storm', hold(fleet=cloud).code)
 
+    @examples.many
     @hypothesis.given(
         st.integers(1, 60),
         st.integers(0, 4),

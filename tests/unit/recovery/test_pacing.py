@@ -218,6 +218,7 @@ def open_now(subjects):
 
 
 class AnySituationTest(unittest.TestCase):
+    @examples.many
     @hypothesis.given(
         SITUATIONS, st.integers(1, 4), st.integers(1, 8), st.data()
     )
@@ -249,6 +250,7 @@ class AnySituationTest(unittest.TestCase):
             max(0, in_all - before.total()),
         )
 
+    @examples.many
     @hypothesis.given(SITUATIONS)
     def test_what_begins_is_never_less_urgent_than_what_waits(self, situation):
         subjects = build(situation)
@@ -268,6 +270,7 @@ class AnySituationTest(unittest.TestCase):
         if begun and left:
             self.assertGreaterEqual(begun[-1], max(left))
 
+    @examples.many
     @hypothesis.given(SITUATIONS)
     def test_asking_in_rounds_never_passes_a_cap_and_uses_the_room(
         self, situation

@@ -237,6 +237,7 @@ class AdmitTest(unittest.TestCase):
 
 
 class AnyMetadataTest(unittest.TestCase):
+    @examples.many
     @hypothesis.given(METADATA, DEFAULTS)
     def test_any_metadata_gives_a_choice_with_a_reason(
         self, metadata, default
@@ -247,15 +248,16 @@ class AnyMetadataTest(unittest.TestCase):
         self.assertTrue(found.code)
         self.assertTrue(found.reason)
 
-    @hypothesis.given(METADATA, DEFAULTS)
-    def test_an_unknown_value_never_evacuates(self, metadata, default):
-        hypothesis.assume(
-            metadata.get('ha:policy', 'none') not in ('evacuate',)
-        )
-        hypothesis.assume('ha:policy' in metadata)
+    @examples.many
+    @hypothesis.given(
+        METADATA, VALUES.filter(lambda text: text != 'evacuate'), DEFAULTS
+    )
+    def test_an_unknown_value_never_evacuates(self, metadata, text, default):
+        found = policy.choose(metadata | {'ha:policy': text}, default)
 
-        self.assertFalse(policy.choose(metadata, default).protected)
+        self.assertFalse(found.protected)
 
+    @examples.many
     @hypothesis.given(METADATA, DEFAULTS)
     def test_other_keys_change_nothing(self, metadata, default):
         ours = {
@@ -268,6 +270,7 @@ class AnyMetadataTest(unittest.TestCase):
             policy.choose(ours, default), policy.choose(metadata, default)
         )
 
+    @examples.many
     @hypothesis.given(
         METADATA,
         DEFAULTS,
