@@ -126,6 +126,13 @@ class RedfishDriver(base.FencingDriver):
             raise base.OptionError(
                 missing, "'username' and 'password_file' together", 'one only'
             )
+        if self._username and self._address.startswith('http:'):
+            LOG.warning(
+                "Device '%s' of host '%s' gets its password unencrypted; "
+                "give it an 'https' address in the fencing map.",
+                self.device,
+                host,
+            )
         self._auth = options.get('auth', 'basic')
         if self._auth not in ('basic', 'session'):
             raise base.OptionError(

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 
+import fixtures
 import testtools
 
 from nova_ha_plugins.engine import doors
@@ -420,6 +421,23 @@ class OptionsTest(testtools.TestCase):
         error = self.wrong(password='calvin')
         self.assertNotIn('calvin', str(error))
         self.assertIn('password_file', str(error))
+
+    def test_password_without_encryption_is_pointed_out(self):
+        log = self.useFixture(fixtures.FakeLogger())
+        options = {
+            'system': '/redfish/v1/Systems/1',
+            'username': 'a',
+            'password_file': '/a',
+        }
+
+        redfish.RedfishDriver(
+            'cmp-1', {**options, 'address': 'https://bmc'}, 1.0
+        )
+        self.assertEqual('', log.output)
+        redfish.RedfishDriver(
+            'cmp-1', {**options, 'address': 'http://bmc'}, 1.0
+        )
+        self.assertIn("'cmp-1' gets its password unencrypted", log.output)
 
     def test_one_device_has_one_name(self):
         names = {
