@@ -109,13 +109,15 @@ class JsonView(View):
 class LiveView(View):
     """A picture in the terminal, redrawn four times a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, terminal: console.Console | None = None) -> None:
         super().__init__()
         self._lines: list[tuple[str, str]] = []
+        # Live draws once as it is made, so the console comes first.
+        self._console = terminal or console.Console()
         self._live = live.Live(
             get_renderable=self._draw,
             refresh_per_second=4,
-            console=console.Console(),
+            console=self._console,
         )
 
     def __enter__(self) -> 'View':
@@ -137,7 +139,7 @@ class LiveView(View):
         super().end(summary)
 
     def _draw(self) -> console.RenderableType:
-        height = self._live.console.size.height
+        height = self._console.size.height
         whole = layout.Layout()
         whole.split_column(
             layout.Layout(self._head(), size=3),
