@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Our openstack and nova commands against nova's API in this process."""
+
+import io
+import json
+import types
+
+from keystoneauth1 import session as ks_session
+from keystoneauth1 import token_endpoint
+from novaclient import client as novaclient
+from openstack import connection
+from osc_lib import exceptions
+from oslo_utils.fixture import uuidsentinel
+
+from nova_ha_plugins.api import compat
+from nova_ha_plugins.client import evacuation
+from nova_ha_plugins.client import ha
+from nova_ha_plugins.conf import database as database_conf
+from nova_ha_plugins.recovery import facts
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.store import api as store_api
+from nova_ha_plugins.store import schema
+from nova_ha_plugins.store import values
+from tests.functional.nova import base
+
+ENDPOINT = f'http://{uuidsentinel.osapi_host}:80/v2.1'
+INCIDENT = '5d4c2f6e-0000-4000-8000-000000000002'
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class CommandTestCase(base.NovaTestCase):
+    def session(self, user='admin', roles='reader,member,admin'):
+        return ks_session.Session(
+            auth=token_endpoint.Token(ENDPOINT, 'token'),
+            additional_headers={
+                'X-Auth-User': user,
+                'X-User-Id': user,
+                'X-Auth-Project-Id': self.api.project_id,
+                'X-Roles': roles,
+            },
+        )
+
+    def run_command(self, command, *words, stdout=None, **who):
+        """Run it as cliff does; give exit code and what it printed."""
+        stdout = stdout or io.StringIO()
+        app = types.SimpleNamespace(
+            stdout=stdout,
+            stderr=io.StringIO(),
+            options=types.SimpleNamespace(verbose_level=1, os_beta=False),
+            client_manager=types.SimpleNamespace(
+                compute=connection.Connection(
+                    session=self.session(**who),
+                    compute_endpoint_override=ENDPOINT,
+                ).compute
+            ),
+        )
+        running = command(app, None)
+        for name in ('sleep', 'clock'):
+            if name in self.doubles:
+                setattr(running, name, self.doubles[name])
+        parsed = running.get_parser('openstack').parse_args(list(words))
+        return running.run(parsed), stdout.getvalue()
+
+    def setUp(self):
+        super().setUp()
+        self.doubles = {}
+
+
+class EvacuationCommandsTest(CommandTestCase):
+    def setUp(self):
+        super().setUp()
+        self.start_hosts('host1', 'host2')
+        self.server = self.boot('host1', name='web')
+        self.kill('host1')
+
+    def test_list_show_and_watch_tell_of_the_evacuation(self):
+        code, printed = self.run_command(
+            evacuation.WatchEvacuation, '--host', 'host1'
+        )
+        self.assertEqual((0, 'no evacuation\n'), (code, printed))
+        with self.assertRaisesRegex(exceptions.CommandError, 'never evac'):
+            self.run_command(evacuation.ShowEvacuation, 'web')
+
+        self.evacuate(self.server)
+        code, watched = self.run_command(
+            evacuation.WatchEvacuation,
+            *('--server', 'web', '--interval', '0.05'),
+        )
+        terminal = Terminal()
+        self.run_command(
+            evacuation.WatchEvacuation, '--server', 'web', stdout=terminal
+        )
+        _, listed = self.run_command(
+            evacuation.ListEvacuation,
+            *('--host', 'host1', '--state', 'succeeded', '-f', 'json'),
+        )
+        _, of_server = self.run_command(
+            evacuation.ListEvacuation,
+            *('--server', 'web', '--long', '-f', 'json'),
+            user='fake',
+            roles='reader,member',
+        )
+        [item] = json.loads(listed)
+        _, newest = self.run_command(
+            evacuation.ShowEvacuation, 'web', '-f', 'json'
+        )
+        _, by_uuid = self.run_command(
+            evacuation.ShowEvacuation, 'web', item['UUID'], '-f', 'json'
+        )
+
+        self.assertEqual(0, code)
+        lines = watched.splitlines()
+        self.assertIn('100%  host1 -> host2', lines[-2])
+        self.assertEqual('1 succeeded', lines[-1])
+        self.assertIn('[########################] 100%', terminal.getvalue())
+        self.assertEqual(
+            ('succeeded', 100, 'host2'),
+            (item['State'], item['Progress'], item['Destination']),
+        )
+        [owned] = json.loads(of_server)
+        self.assertEqual(('done', None), (owned['Status'], owned['Source']))
+        self.assertEqual(json.loads(newest), json.loads(by_uuid))
+        self.assertEqual('host1', json.loads(newest)['source_compute'])
+
+    def test_watch_fails_when_an_evacuation_fails(self):
+        self.kill('host2')
+        self.evacuate(self.server)
+
+        code, watched = self.run_command(
+            evacuation.WatchEvacuation,
+            *('--server', self.server['id'], '--interval', '0.05'),
+        )
+
+        self.assertEqual(1, code)
+        self.assertIn('no_valid_host', watched)
+        self.assertEqual('1 failed', watched.splitlines()[-1])
+
+    def test_novaclient_lists_and_gets(self):
+        self._evacuate_server(self.server, expected_state='ACTIVE')
+        extensions = [
+            extension
+            for extension in novaclient.discover_extensions('2.1')
+            if extension.name == 'evacuations'
+        ]
+        nova = novaclient.Client(
+            '2.1', session=self.session(), extensions=extensions
+        )
+
+        [listed] = nova.evacuations.list(host='host1', state=['succeeded'])
+        [of_server] = nova.evacuations.list(self.server['id'])
+        shown = nova.evacuations.get(self.server['id'], listed)
+
+        self.assertEqual(100, listed.progress)
+        self.assertEqual(listed.uuid, of_server.uuid)
+        self.assertEqual(listed.to_dict(), shown.to_dict())
+        self.assertEqual([], nova.evacuations.list(host='host3'))
+
+
+class OperatorCommandsTest(CommandTestCase):
+    def setUp(self):
+        super().setUp()
+        database_conf.register_opts(compat.CONF)
+        self.flags(
+            connection=f'sqlite:///{self.directory}/ha.sqlite',
+            group='nova_ha_database',
+        )
+        schema.sync(compat.CONF)
+        self.store = store_api.open_store(compat.CONF)
+
+    def store_incident(self, phase=incident.Phase.HELD):
+        subject = incident.Incident(
+            uuid=INCIDENT,
+            host='host1',
+            service_uuid='s1',
+            epoch=1,
+            phase=phase,
+            opened_at=1700000000.0,
+            updated_at=1700000001.0,
+            reason='2 of 3 hosts failed',
+            servers=(incident.Server(uuid='a', name='db'),),
+            timeline=(incident.Entry(1, 1700000000.0, 'suspected', 'Silent'),),
+        )
+        return self.store.create(subject, None)
+
+    def answer(self, state, text):
+        """Let the engine answer while the command waits."""
+
+        def sleep(seconds):
+            for fact in self.store.pending_facts():
+                self.store.settle_fact(fact.uuid, state, text)
+
+        self.doubles['sleep'] = sleep
+
+    def test_arm_and_disarm_need_a_reason_and_show_the_state(self):
+        code, armed = self.run_command(
+            ha.Arm, '--reason', 'tested', '-f', 'json'
+        )
+        self.run_command(ha.Disarm, '--reason', 'switch')
+
+        self.assertEqual(0, code)
+        self.assertTrue(json.loads(armed)['armed'])
+        self.assertFalse(self.store.arm_state().armed)
+        self.assertEqual('switch', self.store.arm_state().reason)
+        with self.assertRaises(SystemExit):
+            self.run_command(ha.Arm)
+
+    def test_status_says_by_its_exit_code_who_has_to_act(self):
+        never, first = self.run_command(ha.ShowStatus, '-f', 'json')
+        self.store.save_engine_status({'owner': 'ctl:1'})
+        fine, _ = self.run_command(ha.ShowStatus)
+        self.store.save_host_record(values.HostRecord('host1'))
+        unprotected, table = self.run_command(ha.ShowStatus)
+        self.store_incident()
+        held, last = self.run_command(ha.ShowStatus, '-f', 'json')
+
+        self.assertEqual((1, 0, 3, 1), (never, fine, unprotected, held))
+        self.assertEqual('never reported', json.loads(first)['engine'])
+        self.assertIn('host1: never heard, fencing absent', table)
+        self.assertEqual(
+            {'held': 1}, json.loads(last)['open_incidents_by_phase']
+        )
+
+    def test_incidents_are_listed_and_shown_by_host_or_uuid(self):
+        self.store_incident()
+
+        _, listed = self.run_command(ha.ListIncident, '--open', '-f', 'json')
+        _, by_host = self.run_command(ha.ShowIncident, 'host1', '-f', 'json')
+        _, by_uuid = self.run_command(ha.ShowIncident, INCIDENT, '-f', 'json')
+        _, table = self.run_command(ha.ShowIncident, 'host1')
+
+        self.assertEqual('held', json.loads(listed)[0]['Phase'])
+        self.assertEqual(json.loads(by_host), json.loads(by_uuid))
+        self.assertEqual(1, json.loads(by_uuid)['timeline'][0]['seq'])
+        self.assertIn('22:13:20.000 suspected: Silent', table)
+        self.assertIn('db: queued', table)
+        with self.assertRaisesRegex(exceptions.CommandError, "'host9'"):
+            self.run_command(ha.ShowIncident, 'host9')
+
+    def test_release_waits_for_the_engines_answer(self):
+        self.store_incident()
+        self.answer(facts.FactState.ACCEPTED, 'It passed')
+
+        code, printed = self.run_command(
+            ha.Release, 'host1', '--reason', 'rack move', '-f', 'json'
+        )
+
+        self.assertEqual(0, code)
+        self.assertEqual('accepted', json.loads(printed)['state'])
+        self.assertEqual('It passed', json.loads(printed)['text'])
+
+    def test_refusal_of_the_engine_is_an_error_with_its_sentence(self):
+        self.store_incident()
+        self.answer(facts.FactState.REJECTED, 'It still beats')
+
+        with self.assertRaisesRegex(exceptions.CommandError, 'still beats'):
+            self.run_command(ha.Release, INCIDENT, '--reason', 'x')
+
+    def test_silence_of_the_engine_is_said(self):
+        self.store_incident()
+
+        with self.assertRaisesRegex(exceptions.CommandError, 'not answered'):
+            self.run_command(
+                ha.Release, 'host1', '--reason', 'x', '--wait', '0'
+            )
+        self.assertEqual(1, len(self.store.pending_facts()))
+
+    def test_closed_incident_is_not_released(self):
+        self.store_incident(phase=incident.Phase.CLOSED)
+
+        with self.assertRaisesRegex(exceptions.CommandError, 'no open'):
+            self.run_command(ha.Release, 'host1', '--reason', 'x')
+
+    def test_attest_needs_the_name_of_the_host_twice(self):
+        self.store_incident()
+        self.answer(facts.FactState.ACCEPTED, 'Believed')
+        words = ('host1', '--off', '--reason', 'unplugged')
+
+        for wrong in (
+            ('--yes-i-saw-it-off', 'host2'),
+            ('--yes-i-saw-it-off', ''),
+            (),
+        ):
+            with self.assertRaisesRegex(
+                exceptions.CommandError, 'Nothing was attested'
+            ):
+                self.run_command(ha.Attest, *words, *wrong)
+        with self.assertRaises(SystemExit):
+            self.run_command(ha.Attest, 'host1', '--reason', 'x')
+        self.assertEqual((), self.store.pending_facts())
+        code, printed = self.run_command(
+            ha.Attest, *words, '--yes-i-saw-it-off', 'host1', '-f', 'json'
+        )
+
+        self.assertEqual(0, code)
+        fact = self.store.fact(json.loads(printed)['uuid'])
+        self.assertEqual(facts.FactKind.ATTEST, fact.kind)
+        self.assertEqual('off', fact.detail['power'])
+
+    def test_refused_calls_carry_novas_sentence(self):
+        for command, words in (
+            (ha.ShowStatus, ()),
+            (ha.Arm, ('--reason', 'x')),
+            (ha.ListIncident, ()),
+        ):
+            with self.assertRaisesRegex(
+                exceptions.CommandError, 'instance-ha.*HTTP 403'
+            ):
+                self.run_command(
+                    command, *words, user='fake', roles='reader,member'
+                )
