@@ -64,8 +64,8 @@ from lab.embedded import plan as planning
 from lab.embedded import power
 from lab.embedded import process
 
-# In this order they are started. Telemetry logs in to keystone at once.
-NAMES = ('keystone', 'nova_cloud', 'bmc', 'telemetry')
+# In this order they are started.
+NAMES = ('nova_cloud', 'keystone', 'bmc', 'telemetry')
 # A process that does not end on SIGTERM gets this long.
 PATIENCE = 3.0
 
@@ -172,6 +172,7 @@ class Cloud:
             },
         }
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: list[Recorded] = []
         self.plan: planning.Plan = {}
         self.timings: dict[str, float] = {}
 
@@ -213,18 +214,16 @@ class Cloud:
         )
         planning.write_files(self.plan)
         self.timings = {'prepared': time.monotonic() - begun}
-        waiting = dict(self._ready_urls())
         try:
+            # All at once: each logs in to keystone with its first work only.
+            # Only telemetry writes into the store from the first second.
             for name in self._names:
-                if name != 'telemetry':
-                    self._spawn(name)
-            self._sync_store()
-            if 'telemetry' in self._names:
-                self._wait(
-                    {'keystone': waiting.pop('keystone')}, begun, timeout
-                )
-                self._spawn('telemetry')
-            self._wait(waiting, begun, timeout)
+                if name == 'telemetry':
+                    self._sync_store()
+                self._spawn(name)
+            if 'telemetry' not in self._names:
+                self._sync_store()
+            self._wait(self._ready_urls(), begun, timeout)
         except BaseException:
             # Ctrl-C as well: a cloud that is half started helps nobody.
             self.stop()
@@ -232,7 +231,8 @@ class Cloud:
 
     def stop(self) -> None:
         """End all processes that were started in the directory."""
-        records = self.processes()
+        # Ours are known even when somebody has removed the directory.
+        records = {*self.processes(), *self._started}
         for one in records:
             one.signal(signal.SIGTERM)
         deadline = time.monotonic() + PATIENCE
@@ -247,6 +247,7 @@ class Cloud:
         for child in self._children.values():
             child.wait()
         self._children = {}
+        self._started = []
         (self.directory / 'pids.json').unlink(missing_ok=True)
 
     def processes(self) -> list[Recorded]:
@@ -312,13 +313,9 @@ class Cloud:
                 start_new_session=True,
             )
         self._children[name] = child
+        self._started.append(Recorded.of(name, child.pid))
         (self.directory / 'pids.json').write_text(
-            json.dumps(
-                [
-                    dataclasses.asdict(Recorded.of(key, one.pid))
-                    for key, one in self._children.items()
-                ]
-            )
+            json.dumps([dataclasses.asdict(one) for one in self._started])
         )
 
     def _log(self, name: str) -> pathlib.Path:

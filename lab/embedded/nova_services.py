@@ -210,22 +210,26 @@ class NovaServices(integrated_helpers.ProviderUsageBaseTestCase):
         )
         waiting.start()
         waiting.join(timeout)
-        # Builds leave the RPC threads. (The record of an RPC call that was
-        # aborted stays for ever, so only these are looked at.)
-        tasks = service.manager._in_progress_tasks
-        while any(
-            task['name'] == 'build_instance' for task in list(tasks.values())
-        ):
+        while waiting.is_alive() or self._builds(host):
             if time.monotonic() > deadline:
-                break
+                raise TimeoutError(
+                    f'Host {host!r} is not off: work that it had begun has '
+                    f'not ended in {timeout} s. Builds: {self._builds(host)}'
+                )
             time.sleep(0.02)
-        else:
-            if not waiting.is_alive():
-                return
-        raise TimeoutError(
-            f'Work of host {host!r} has not ended in {timeout} s: '
-            f'{list(tasks.values())}; the host is not off'
-        )
+
+    def _builds(self, host: str) -> list[typing.Any]:
+        """Return the builds at work: they do not run in RPC's threads.
+
+        Nova records RPC calls in the same place, but one that was aborted
+        stays recorded for ever.
+        """
+        tasks = self.computes[host].manager._in_progress_tasks
+        return [
+            task
+            for task in list(tasks.values())
+            if task['name'] == 'build_instance'
+        ]
 
     def start(self, host: str) -> None:
         """Start nova-compute anew on the domains that its disks hold."""
