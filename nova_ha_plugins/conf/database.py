@@ -107,11 +107,12 @@ Used for SQLite only.
     cfg.IntOpt(
         'db_max_retries',
         default=3,
-        min=0,
+        min=1,
         help="""
-How often a transaction is repeated after a deadlock or a lost connection
-before the call fails. Keep it small: the engine's next round is the better
-retry, and a notifier must not block the service it lives in.
+How often a transaction is repeated after a deadlock, a lost connection or a
+collision with another writer before the call fails. Keep it small: the
+engine's next round is the better retry, and a notifier must not block the
+service it lives in.
 """,
     ),
     cfg.FloatOpt(

@@ -14,21 +14,17 @@ import typing
 
 from oslo_config import cfg
 from oslo_db import exception as db_exception
-from oslo_utils import uuidutils
 import sqlalchemy as sa
 
 from nova_ha_plugins.objects import documents
-from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.recovery import incident as core
-from nova_ha_plugins.recovery import machine
 from nova_ha_plugins.store import database
 from nova_ha_plugins.store import inbox
 from nova_ha_plugins.store import leases
+from nova_ha_plugins.store import ledger
 from nova_ha_plugins.store import models
 from nova_ha_plugins.store import values
-
-LOG = logging.getLogger(__name__)
 
 StoreError = values.StoreError
 NotConfigured = values.NotConfigured
@@ -41,6 +37,8 @@ Lease = values.Lease
 ArmState = values.ArmState
 HostRecord = values.HostRecord
 Purged = values.Purged
+
+LOG = logging.getLogger(__name__)
 
 Value = typing.TypeVar('Value')
 
@@ -148,7 +146,7 @@ class Store:
                 leases.check(connection, lease)
             connection.execute(
                 sa.insert(models.incidents).values(
-                    uuid=first.uuid, **_columns(first)
+                    uuid=first.uuid, **ledger.columns(first)
                 )
             )
             return first
@@ -177,7 +175,7 @@ class Store:
         following = dataclasses.replace(
             incident, generation=incident.generation + 1
         )
-        columns = _columns(following)
+        columns = ledger.columns(following)
 
         def work(connection: sa.Connection) -> core.Incident:
             leases.check(connection, lease)
@@ -188,7 +186,7 @@ class Store:
                 .values(columns)
             )
             if not done.rowcount:
-                raise self._conflict(connection, incident)
+                raise ledger.conflict(connection, incident)
             return following
 
         return self._db.write(work)
@@ -196,7 +194,7 @@ class Store:
     def next_epoch(self, host: str) -> int:
         """The next epoch of a host; nobody else gets the same."""
         return self._db.write(
-            lambda connection: self._next_epoch(connection, host)
+            lambda connection: ledger.next_epoch(connection, host)
         )
 
     def report(self, fact: facts.Fact) -> str:
@@ -219,22 +217,29 @@ class Store:
                 f'{fact.host!r}, verified={fact.verified}'
             )
 
-        def work(connection: sa.Connection) -> str:
-            table = models.incidents
-            query = sa.select(table.c.uuid).where(
-                table.c.open_key == fact.host
-            )
+        query = sa.select(models.incidents.c.uuid).where(
+            models.incidents.c.open_key == fact.host
+        )
+
+        def work(connection: sa.Connection) -> tuple[str, bool]:
             try:
                 uuid = connection.execute(query).scalar_one_or_none()
+                opened = uuid is None
                 if uuid is None:
-                    uuid = self._open(connection, fact)
+                    uuid = ledger.open_for(self._db, connection, fact)
                 inbox.add(self._db, connection, fact)
             except db_exception.DBDuplicateEntry as error:
                 # Somebody reported the same at the same moment: join.
                 raise db_exception.RetryRequest(error) from error
-            return str(uuid)
+            return str(uuid), opened
 
-        return self._db.write(work)
+        uuid, opened = self._db.write(work)
+        if opened:
+            LOG.info(
+                'Host %(host)s suspected in new incident %(uuid)s',
+                {'host': fact.host, 'uuid': uuid},
+            )
+        return uuid
 
     # The lease
 
@@ -353,70 +358,6 @@ class Store:
 
     # Inside a transaction
 
-    def _open(self, connection: sa.Connection, fact: facts.Fact) -> str:
-        at = self._db.now(connection)
-        opened = core.Incident(
-            uuid=uuidutils.generate_uuid(),
-            host=fact.host,
-            service_uuid=fact.service_uuid,
-            epoch=self._next_epoch(connection, fact.host),
-            phase=core.Phase.SUSPECTED,
-            opened_at=at,
-            updated_at=at,
-            generation=1,
-        )
-        opened = machine.step(
-            opened,
-            events.Suspected(
-                at=at,
-                channel=fact.channel,
-                text=(
-                    f'reported down over the {fact.channel} by {fact.by!r}: '
-                    f'{fact.reason}'
-                ),
-            ),
-        )
-        connection.execute(
-            sa.insert(models.incidents).values(
-                uuid=opened.uuid, **_columns(opened)
-            )
-        )
-        LOG.info(
-            'Host %(host)s suspected in new incident %(uuid)s',
-            {'host': opened.host, 'uuid': opened.uuid},
-        )
-        return opened.uuid
-
-    @staticmethod
-    def _next_epoch(connection: sa.Connection, host: str) -> int:
-        table = models.epochs
-        raised = connection.execute(
-            sa.update(table)
-            .where(table.c.host == host)
-            .values(epoch=table.c.epoch + 1)
-        )
-        if raised.rowcount:
-            query = sa.select(table.c.epoch).where(table.c.host == host)
-            return int(connection.execute(query).scalar_one())
-        try:
-            connection.execute(sa.insert(table).values(host=host, epoch=1))
-        except db_exception.DBDuplicateEntry as error:
-            raise db_exception.RetryRequest(error) from error
-        return 1
-
-    @staticmethod
-    def _conflict(
-        connection: sa.Connection, incident: core.Incident
-    ) -> Conflict:
-        table = models.incidents
-        found = connection.execute(
-            sa.select(table.c.generation).where(table.c.uuid == incident.uuid)
-        ).scalar_one_or_none()
-        return Conflict(
-            f'Incident {incident.uuid!r} of host {incident.host!r} was not '
-            f'saved: expected generation {incident.generation}, found {found}'
-        )
-
     def _replace(
         self, table: sa.Table, key: str, name: str, **columns: object
     ) -> None:
@@ -459,19 +400,3 @@ def open_store(conf: cfg.ConfigOpts) -> Store:
     :raises NotConfigured: no database is named.
     """
     return Store(database.Database(conf))
-
-
-def _columns(incident: core.Incident) -> dict[str, typing.Any]:
-    closed = incident.phase in core.CLOSED_PHASES
-    return {
-        'host': incident.host,
-        'epoch': incident.epoch,
-        'phase': incident.phase.value,
-        'open_key': None if closed else incident.host,
-        'opened_at': incident.opened_at,
-        'closed_at': (
-            (incident.closed_at or incident.updated_at) if closed else None
-        ),
-        'generation': incident.generation,
-        'document': documents.dumps(incident),
-    }

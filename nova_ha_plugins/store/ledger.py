@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The rows behind incidents and their epochs, inside a transaction."""
+
+import typing
+
+from oslo_db import exception as db_exception
+from oslo_utils import uuidutils
+import sqlalchemy as sa
+
+from nova_ha_plugins.objects import documents
+from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import facts
+from nova_ha_plugins.recovery import incident as core
+from nova_ha_plugins.recovery import machine
+from nova_ha_plugins.store import database
+from nova_ha_plugins.store import models
+from nova_ha_plugins.store import values
+
+
+def columns(incident: core.Incident) -> dict[str, typing.Any]:
+    """The row of an incident, but for its uuid."""
+    closed = incident.phase in core.CLOSED_PHASES
+    return {
+        'host': incident.host,
+        'epoch': incident.epoch,
+        'phase': incident.phase.value,
+        'open_key': None if closed else incident.host,
+        'opened_at': incident.opened_at,
+        'closed_at': (
+            (incident.closed_at or incident.updated_at) if closed else None
+        ),
+        'generation': incident.generation,
+        'document': documents.dumps(incident),
+    }
+
+
+def open_for(
+    db: database.Database, connection: sa.Connection, fact: facts.Fact
+) -> str:
+    """Uuid of a new incident, suspected because of a fact."""
+    at = db.now(connection)
+    opened = core.Incident(
+        uuid=uuidutils.generate_uuid(),
+        host=fact.host,
+        service_uuid=fact.service_uuid,
+        epoch=next_epoch(connection, fact.host),
+        phase=core.Phase.SUSPECTED,
+        opened_at=at,
+        updated_at=at,
+        generation=1,
+    )
+    opened = machine.step(
+        opened,
+        events.Suspected(
+            at=at,
+            channel=fact.channel,
+            text=(
+                f'reported down over the {fact.channel} by {fact.by!r}: '
+                f'{fact.reason}'
+            ),
+        ),
+    )
+    connection.execute(
+        sa.insert(models.incidents).values(uuid=opened.uuid, **columns(opened))
+    )
+    return opened.uuid
+
+
+def next_epoch(connection: sa.Connection, host: str) -> int:
+    """The next epoch of a host; it is never given again."""
+    table = models.epochs
+    raised = connection.execute(
+        sa.update(table)
+        .where(table.c.host == host)
+        .values(epoch=table.c.epoch + 1)
+    )
+    if raised.rowcount:
+        query = sa.select(table.c.epoch).where(table.c.host == host)
+        return int(connection.execute(query).scalar_one())
+    try:
+        connection.execute(sa.insert(table).values(host=host, epoch=1))
+    except db_exception.DBDuplicateEntry as error:
+        raise db_exception.RetryRequest(error) from error
+    return 1
+
+
+def conflict(
+    connection: sa.Connection, incident: core.Incident
+) -> values.Conflict:
+    """Why a save found nothing to replace."""
+    table = models.incidents
+    found = connection.execute(
+        sa.select(table.c.generation).where(table.c.uuid == incident.uuid)
+    ).scalar_one_or_none()
+    return values.Conflict(
+        f'Incident {incident.uuid!r} of host {incident.host!r} was not '
+        f'saved: expected generation {incident.generation}, found {found}'
+    )
