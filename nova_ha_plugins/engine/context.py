@@ -106,6 +106,7 @@ class Context:
     """The engine's hands: everything it can reach.
 
     :ivar allows: whether a trust may report a failure (one policy rule).
+    :ivar deciding: held from the look at the gates to the saved decision.
     :ivar monotonic: a clock that never jumps, for the engine's own lateness.
     """
 
@@ -119,6 +120,9 @@ class Context:
     settings: Settings
     lease: values.Lease
     monotonic: Callable[[], float]
+    deciding: threading.Lock = dataclasses.field(
+        default_factory=threading.Lock
+    )
     stopping: threading.Event = dataclasses.field(
         default_factory=threading.Event
     )

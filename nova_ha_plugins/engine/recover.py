@@ -112,16 +112,19 @@ class Recovery:
     # --- looking ----------------------------------------------------------
 
     def _assess(self, subject: incident.Incident) -> incident.Incident:
+        services = self.snapshot.services
+        if services and subject.host not in services:
+            return self.ctx.apply(
+                subject,
+                events.Dismissed(
+                    self.ctx.store.now(),
+                    'Nova has no nova-compute service of that name; see '
+                    'nova-ha-manage doctor for what each part calls a host',
+                ),
+            )
         subject = self._identify(subject)
         now = self.ctx.store.now()
-        service = self.snapshot.services.get(subject.host)
-        readings = (
-            self._heartbeat(subject, now),
-            self.ctx.probe.probe(
-                subject.host, service.address if service else ''
-            ),
-            _nova_reading(service, now),
-        )
+        readings = self._readings(subject, now)
         probe = evidence.of(readings, evidence.PROBE)
         silent = probe is not None and probe.sign == incident.Sign.SILENT
         silent_probes = subject.silent_probes + 1 if silent else 0
@@ -129,18 +132,33 @@ class Recovery:
         hold: gates.Hold | None = None
         if verdict == incident.Verdict.DEAD:
             subject, hold = self._preview(subject, now)
-        hold = hold or gates.hold(
-            subject,
-            verdict,
-            silent_probes,
-            self._fleet(now),
-            self.ctx.settings.limits,
-        )
-        return self.ctx.apply(
-            subject,
-            events.Assessed(
-                self.ctx.store.now(), readings, silent_probes, hold
+        # One decision at a time: the next one must see this one's fence, or
+        # hosts that die together would pass the storm gate together.
+        with self.ctx.deciding:
+            hold = hold or gates.hold(
+                subject,
+                verdict,
+                silent_probes,
+                self._fleet(now),
+                self.ctx.settings.limits,
+            )
+            return self.ctx.apply(
+                subject,
+                events.Assessed(
+                    self.ctx.store.now(), readings, silent_probes, hold
+                ),
+            )
+
+    def _readings(
+        self, subject: incident.Incident, now: float
+    ) -> tuple[incident.Reading, ...]:
+        service = self.snapshot.services.get(subject.host)
+        return (
+            self._heartbeat(subject, now),
+            self.ctx.probe.probe(
+                subject.host, service.address if service else ''
             ),
+            _nova_reading(service, now),
         )
 
     def _identify(self, subject: incident.Incident) -> incident.Incident:
@@ -279,6 +297,11 @@ class Recovery:
             )
             if subject.phase == Phase.CANCELLED:
                 return subject
+        if subject.phase == Phase.NEEDS_OPERATOR:
+            now = self.ctx.store.now()
+            subject = self.ctx.apply(
+                subject, events.Heard(now, self._readings(subject, now))
+            )
         fencing = self.ctx.fencing
         try:
             driver = fencing.driver_name(subject.host)
@@ -304,13 +327,18 @@ class Recovery:
             return self.ctx.apply(
                 subject, events.SignOfLife(self.ctx.store.now(), alive)
             )
+        fence = subject.fence
+        now = self.ctx.store.now()
+        if fence and not fence.calls and fence.attempt == 1:
+            if now - fence.intended_at > self.ctx.settings.patience.intent_ttl:
+                return self.ctx.apply(subject, events.IntentExpired(now))
         fencing = self.ctx.fencing
         driver = fencing.driver_name(subject.host)
         subject = self.ctx.apply(
             subject, events.PowerCalled(self.ctx.store.now(), driver)
         )
         try:
-            fencing.power_off(subject.host)
+            fencing.power_off(subject.host, subject.expected_system_uuid)
         except doors.DoorError as error:
             # Not success, and not failure either: the reading decides.
             return self.ctx.apply(
@@ -426,8 +454,6 @@ class Recovery:
         for server in subject.servers:
             if server.state in incident.FINAL_SERVER_STATES:
                 continue
-            if server.state == incident.ServerState.READY:
-                continue
             view = there.get(server.uuid) or self.ctx.nova.server(server.uuid)
             record_ = records.get(server.uuid)
             seen.append(
@@ -501,14 +527,18 @@ class Recovery:
         except doors.DoorError as error:
             if attested:
                 return None
-            LOG.warning(
-                "The power of host '%(host)s' could not be read before a "
-                'batch of evacuations: %(error)s. The batch waits.',
-                {'host': subject.host, 'error': error},
+            return self._hold_batch(
+                subject, 'power-unread', f'could not be read: {error}'
             )
-            return subject
         if reading.system_uuid != subject.expected_system_uuid:
-            return None if attested else subject
+            if attested:
+                return None
+            return self._hold_batch(
+                subject,
+                'identity-mismatch',
+                f"is told by a device of system '{reading.system_uuid}', "
+                f"expected '{subject.expected_system_uuid}'",
+            )
         if reading.power == incident.Power.ON:
             return self.ctx.apply(
                 subject,
@@ -518,8 +548,23 @@ class Recovery:
                 ),
             )
         if reading.power != incident.Power.OFF and not attested:
-            return subject
+            return self._hold_batch(
+                subject, 'power-unread', f'reads {reading.power}, not off'
+            )
         return None
+
+    def _hold_batch(
+        self, subject: incident.Incident, code: str, found: str
+    ) -> incident.Incident:
+        return self.ctx.apply(
+            subject,
+            events.BatchHeld(
+                self.ctx.store.now(),
+                code,
+                f"No evacuation begins: the power of host '{subject.host}' "
+                f'{found}. It is read again; servers on their way go on.',
+            ),
+        )
 
     def _evacuate(
         self, subject: incident.Incident, uuid: str
@@ -530,7 +575,10 @@ class Recovery:
             self.ctx.nova.evacuate(uuid)
         except doors.Refused as error:
             return self.ctx.apply(
-                subject, events.EvacuateRefused(now(), uuid, str(error))
+                subject,
+                events.EvacuateRefused(
+                    now(), uuid, str(error), busy=error.status == 429
+                ),
             )
         except doors.Unanswered as error:
             LOG.warning(

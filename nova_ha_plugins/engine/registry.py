@@ -14,6 +14,7 @@ from oslo_log import log
 
 from nova_ha_plugins.engine import context
 from nova_ha_plugins.engine import doors
+from nova_ha_plugins.fencing import identity
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.store import values
 
@@ -61,7 +62,7 @@ class Registry:
             return record.system_uuid
         if beat.age >= self.ctx.settings.rules.timeout:
             return record.system_uuid
-        return beat.system_uuid.lower()
+        return identity.normalize(beat.system_uuid)
 
     def due(
         self, record: values.HostRecord, beat: views.Beat | None, now: float
@@ -115,8 +116,7 @@ class Registry:
         if reading.system_uuid != record.system_uuid:
             return (
                 'mismatch',
-                f"its device says system '{reading.system_uuid}', the host "
-                f"says '{record.system_uuid}'",
+                identity.explain(record.system_uuid, reading.system_uuid),
                 reading.system_uuid,
             )
         return 'verified', 'its device is its own', reading.system_uuid

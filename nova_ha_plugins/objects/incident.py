@@ -67,6 +67,7 @@ class HaServer(base.HaObject):
         'code': fields.StringField(),
         'reason': fields.StringField(),
         'attempts': fields.IntegerField(),
+        'waits': fields.IntegerField(),
         'baseline': fields.StringField(nullable=True),
         'migration_uuid': fields.StringField(nullable=True),
         'destination': fields.StringField(nullable=True),

@@ -39,11 +39,35 @@ STEP_FIELDS: typing.Final = {
 }
 
 
+# Which step may come when: its phase, and the step that must be done before.
+_ORDER: typing.Final[dict[Step, tuple[Phase, Step | None]]] = {
+    Step.FORCE_DOWN: (Phase.CONTAINING, None),
+    Step.DISABLE: (Phase.CONTAINING, Step.FORCE_DOWN),
+    Step.UNFORCE: (Phase.RETURNING, None),
+    Step.ENABLE: (Phase.RETURNING, Step.UNFORCE),
+}
+
+
+def _check_order(subject: incident.Incident, step: Step) -> None:
+    phase, before = _ORDER[step]
+    if subject.phase == phase and (
+        before is None
+        or getattr(subject, STEP_FIELDS[before]) == StepState.DONE
+    ):
+        return
+    raise events.ImpossibleEventError(
+        f"Incident '{subject.uuid}' of host '{subject.host}' is "
+        f"{subject.phase} and cannot take step '{step}' now."
+    )
+
+
 def step_intended(
     subject: incident.Incident, event: events.StepIntended, _: waits.Patience
 ) -> incident.Incident:
-    field = STEP_FIELDS[Step(event.step)]
-    return _set_step(subject, event.at, field, StepState.INTENDED)
+    """Keep, before nova is asked, that it will be."""
+    which = Step(event.step)
+    _check_order(subject, which)
+    return _set_step(subject, event.at, STEP_FIELDS[which], StepState.INTENDED)
 
 
 def _set_step(
@@ -57,6 +81,7 @@ def step_done(
     subject: incident.Incident, event: events.StepDone, _: waits.Patience
 ) -> incident.Incident:
     which = Step(event.step)
+    _check_order(subject, which)
     subject = _set_step(subject, event.at, STEP_FIELDS[which], StepState.DONE)
     match which:
         case Step.FORCE_DOWN:
@@ -65,6 +90,7 @@ def step_done(
                 event.at,
                 'forced-down',
                 "Nova's service was forced down",
+                reason='',
                 next_look_at=None,
             )
         case Step.DISABLE:
@@ -171,7 +197,8 @@ def _why_contained(
         return (
             'service-gone',
             f"Nova has no compute service '{subject.service_uuid}' any more; "
-            'nothing is left to bring back',
+            f'nothing is left to bring back: openstack ha release '
+            f'{subject.host}',
         )
     if event.uncleaned:
         return (
@@ -185,11 +212,20 @@ def _why_contained(
 def _returned(
     subject: incident.Incident, at: float, how: str
 ) -> incident.Incident:
+    return close(
+        subject, at, f"Host '{subject.host}' is back in service {how}"
+    )
+
+
+def close(
+    subject: incident.Incident, at: float, text: str
+) -> incident.Incident:
+    """End an incident whose servers are all in a final state."""
     return notes.add(
         subject,
         at,
         'closed',
-        f"Host '{subject.host}' is back in service {how}",
+        text,
         phase=Phase.CLOSED,
         code='',
         reason=subject.outcome,

@@ -17,6 +17,7 @@ import dataclasses
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import notes
+from nova_ha_plugins.recovery import policy
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.recovery import waits
 
@@ -65,6 +66,11 @@ def intended(
 ) -> incident.Incident:
     """Keep, before nova is asked, that it will be."""
     server = notes.server_of(subject, event.server_uuid)
+    if server.state != ServerState.READY:
+        raise events.ImpossibleEventError(
+            f"Server '{server.uuid}' of host '{subject.host}' is "
+            f'{server.state} and cannot be evacuated.'
+        )
     again = f' (attempt {server.attempts + 1})' if server.attempts else ''
     subject = notes.add(
         subject,
@@ -72,6 +78,8 @@ def intended(
         'evacuate',
         f"Evacuation of server '{server.name or server.uuid}' asked for"
         f'{again}',
+        code='',
+        reason='',
     )
     return notes.put_server(
         subject,
@@ -104,7 +112,24 @@ def refused(
 ) -> incident.Incident:
     """Nova answered that it did not take it: try again, then park."""
     server = notes.server_of(subject, event.server_uuid)
-    return _again(subject, event.at, server, 'refused', event.text, patience)
+    if server.state != ServerState.REQUESTED:
+        # The answer is late: nova's record has told more already.
+        return subject
+    code = 'nova-busy' if event.busy else 'refused'
+    return _again(subject, event.at, server, code, event.text, patience)
+
+
+def batch_held(
+    subject: incident.Incident, event: events.BatchHeld, patience: object
+) -> incident.Incident:
+    """Say why no evacuation begins although some could."""
+    if (subject.code, subject.reason) == (event.code, event.text):
+        return subject
+    if subject.code != event.code:
+        subject = notes.add(subject, event.at, event.code, event.text)
+    return dataclasses.replace(
+        subject, code=event.code, reason=event.text, updated_at=event.at
+    )
 
 
 def stop_intended(
@@ -160,8 +185,22 @@ def _before_call(
         if record.uuid != server.baseline:
             # An operator, or an engine before us, asked already: adopt it.
             return _follow(subject, event.at, server, record)
-    if view.host != subject.host and view.task_state is None:
+    if view.host != subject.host:
+        # It is elsewhere; while it is busy there it is not ours to touch.
+        if view.task_state is not None:
+            return notes.put_server(
+                subject, event.at, server, state=ServerState.QUEUED
+            )
         return _arrived(subject, event.at, server, view)
+    if policy.being_deleted(view):
+        return _end(
+            subject,
+            event.at,
+            server,
+            ServerState.LEFT,
+            'being-deleted',
+            'its owner is deleting it',
+        )
     if _unproven(record) and not event.destination_off:
         assert record is not None  # noqa: S101 - _unproven() says so
         return _park_unproven(subject, event.at, server, record)
@@ -307,10 +346,21 @@ def _arrived(
             destination=view.host,
             retry_at=None,
         )
+    server = dataclasses.replace(server, destination=view.host)
+    if server.vm_state == 'active' and view.vm_state == 'stopped':
+        return _end(
+            subject,
+            at,
+            server,
+            ServerState.PARKED,
+            'came-back-stopped',
+            f"it ran before and is stopped on host '{view.host}'; start it "
+            'unless its owner stopped it meanwhile',
+        )
     return _end(
         subject,
         at,
-        dataclasses.replace(server, destination=view.host),
+        server,
         ServerState.RECOVERED,
         '',
         f"on host '{view.host}', {view.vm_state}",
@@ -376,7 +426,10 @@ def _again(
     baseline: str | None = None,
 ) -> incident.Incident:
     # Want of a host ends by itself when capacity returns: never park it.
-    if server.attempts >= patience.max_attempts and code != 'no-valid-host':
+    waits_for_room = code in ('no-valid-host', 'nova-busy')
+    if not waits_for_room and (
+        server.attempts - server.waits >= patience.max_attempts
+    ):
         return _end(
             subject,
             at,
@@ -402,6 +455,7 @@ def _again(
         at,
         server,
         state=ServerState.READY,
+        waits=server.waits + waits_for_room,
         code=code,
         reason=f'{text}; tried again',
         baseline=baseline if baseline is not None else server.baseline,

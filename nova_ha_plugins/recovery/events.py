@@ -9,6 +9,10 @@ from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import views
 
 
+class ImpossibleEventError(Exception):
+    """An event came where it cannot happen: a bug of ours, nothing moved."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Event:
     """Something that happened, at a time of the store's clock."""
@@ -50,6 +54,25 @@ class Assessed(Event):
     readings: tuple[incident.Reading, ...]
     silent_probes: int
     hold: gates.Hold | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Dismissed(Event):
+    """What was reported is no host that could be recovered."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class IntentExpired(Event):
+    """Fencing was decided too long ago and nothing was done since."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Heard(Event):
+    """The channels were read again while an operator is asked."""
+
+    readings: tuple[incident.Reading, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +165,15 @@ class EvacuationSeen(Event):
 
 
 @dataclasses.dataclass(frozen=True)
+class BatchHeld(Event):
+    """No evacuation begins now, because it is not certain that the host is
+    still off."""
+
+    code: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
 class EvacuateIntended(Event):
     """Nova is about to be asked to evacuate one server."""
 
@@ -157,10 +189,14 @@ class EvacuateAccepted(Event):
 
 @dataclasses.dataclass(frozen=True)
 class EvacuateRefused(Event):
-    """Nova said no to the evacuation: nothing happened."""
+    """Nova said no to the evacuation: nothing happened.
+
+    :ivar busy: it said so because of its load, not because of the server.
+    """
 
     server_uuid: str
     text: str
+    busy: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

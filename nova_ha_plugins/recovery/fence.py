@@ -11,12 +11,16 @@ import dataclasses
 
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import evidence
+from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import notes
 from nova_ha_plugins.recovery import waits
 
 Phase = incident.Phase
 StepState = incident.StepState
+
+# A reason to hold that comes and goes gets one line in so many seconds.
+HELD_REPEAT = 60.0
 
 
 def identified(
@@ -55,20 +59,11 @@ def assessed(
             subject, event.at, 'the host sends heartbeats; nothing was done'
         )
     if event.hold is not None:
-        changed = event.hold.code != subject.code
-        subject = dataclasses.replace(
-            subject,
-            phase=Phase.HELD,
-            code=event.hold.code,
-            reason=event.hold.reason,
-            next_look_at=event.at + event.hold.after,
-            updated_at=event.at,
-        )
-        if changed:
-            subject = notes.add(
-                subject, event.at, f'held:{event.hold.code}', subject.reason
-            )
-        return subject
+        return _held(subject, event.at, event.hold)
+    if verdict != incident.Verdict.DEAD:
+        # The caller's gates should have held it; the core does not rely on
+        # that where a host would be switched off.
+        return _held(subject, event.at, gates.evidence_unknown(subject))
     silent = ', '.join(
         f'{r.channel} silent'
         + (f' {r.age:.1f} s' if r.age is not None else '')
@@ -96,10 +91,74 @@ def assessed(
     )
 
 
+def _held(
+    subject: incident.Incident, at: float, hold: gates.Hold
+) -> incident.Incident:
+    code = f'held:{hold.code}'
+    told = any(
+        entry.code == code and at - entry.at < HELD_REPEAT
+        for entry in subject.timeline
+    )
+    changed = hold.code != subject.code and not told
+    subject = dataclasses.replace(
+        subject,
+        phase=Phase.HELD,
+        code=hold.code,
+        reason=hold.reason,
+        next_look_at=at + hold.after,
+        updated_at=at,
+    )
+    if changed:
+        subject = notes.add(subject, at, code, hold.reason)
+    return subject
+
+
+def dismissed(
+    subject: incident.Incident, event: events.Dismissed, _: waits.Patience
+) -> incident.Incident:
+    """There is nothing to recover: somebody named a host that is none."""
+    return cancel(subject, event.at, event.text)
+
+
+def intent_expired(
+    subject: incident.Incident, event: events.IntentExpired, _: waits.Patience
+) -> incident.Incident:
+    """Ask every channel and gate again: the decision is too old to act on."""
+    fence = notes.fence_of(subject)
+    if fence.calls or fence.attempt > 1:
+        return subject
+    return _ask_again(
+        subject,
+        event.at,
+        'The decision to fence is too old to act on; all channels are asked '
+        'again',
+    )
+
+
+def _ask_again(
+    subject: incident.Incident, at: float, text: str
+) -> incident.Incident:
+    return notes.add(
+        subject,
+        at,
+        'reassess',
+        text,
+        phase=Phase.SUSPECTED,
+        code='',
+        reason='',
+        silent_probes=0,
+        fence=None,
+        next_look_at=None,
+    )
+
+
 def cancel(
     subject: incident.Incident, at: float, text: str
 ) -> incident.Incident:
     """Close the incident with nothing evacuated."""
+    fence = subject.fence
+    if fence is not None:
+        fence = dataclasses.replace(fence, state=incident.FenceState.VOID)
     return notes.add(
         subject,
         at,
@@ -108,6 +167,7 @@ def cancel(
         phase=Phase.CANCELLED,
         code='',
         reason=text,
+        fence=fence,
         closed_at=at,
         next_look_at=None,
     )
@@ -178,7 +238,12 @@ def power_read(
             f'(system {reading.system_uuid} verified)',
         )
     if subject.code == 'identity-mismatch':
-        # The map was corrected: this device may be asked, from the start.
+        # The map was corrected. However long that took: everything is asked
+        # again, unless the host must be switched off because it came back.
+        if fence.attempt == 1:
+            return _ask_again(
+                subject, event.at, 'The fencing device is now the right one'
+            )
         return notes.add(
             subject,
             event.at,
@@ -253,17 +318,31 @@ def alive_while_fencing(
     fence = notes.fence_of(subject)
     if fence.attempt == 1 and fence.calls == 0:
         return cancel(
-            dataclasses.replace(
-                subject,
-                fence=dataclasses.replace(
-                    fence, state=incident.FenceState.VOID
-                ),
-            ),
+            subject,
             event.at,
             f'{event.text} before it was switched off; nothing was done',
         )
-    # Once asked, a device may switch off at any moment: go on to Off.
-    return subject
+    # Once asked, a device may switch off at any moment: go on to Off. But
+    # nobody may attest that the host is off while it is heard.
+    heard = incident.Reading(
+        evidence.HEARTBEAT, incident.Sign.ALIVE, event.at, 0.0, event.text
+    )
+    others = (r for r in subject.readings if r.channel != evidence.HEARTBEAT)
+    return dataclasses.replace(
+        subject, readings=(heard, *others), updated_at=event.at
+    )
+
+
+def heard(
+    subject: incident.Incident, event: events.Heard, _: waits.Patience
+) -> incident.Incident:
+    """Keep what the channels say now, for whoever has to decide."""
+    return dataclasses.replace(
+        subject,
+        readings=event.readings,
+        verdict=evidence.verdict(event.readings),
+        updated_at=event.at,
+    )
 
 
 def contain(

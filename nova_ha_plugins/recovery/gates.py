@@ -99,11 +99,20 @@ def hold(
         _observer(subject, fleet, limits)
         or _foreign(subject, fleet)
         or _evidence(subject, verdict, silent_probes, limits)
-        or _warm_up(fleet, limits)
+        or _warm_up(subject, fleet, limits)
         or _worth_it(subject)
         or _mapped(subject, fleet)
         or _storm(subject, fleet, limits)
         or _armed(subject, fleet)
+    )
+
+
+def evidence_unknown(subject: incident.Incident) -> Hold:
+    """Return the hold of a host of which too little is known."""
+    return Hold(
+        'evidence-unknown',
+        f"Host '{subject.host}' is not heard, but a channel could not be "
+        'read; unknown is not dead. Check the channels listed as evidence.',
     )
 
 
@@ -114,12 +123,7 @@ def _evidence(
     limits: Limits,
 ) -> Hold | None:
     if verdict == incident.Verdict.UNKNOWN:
-        return Hold(
-            'evidence-unknown',
-            f"Host '{subject.host}' is silent on one channel and another "
-            'could not be read; unknown is not dead. Check the channels '
-            'listed as evidence.',
-        )
+        return evidence_unknown(subject)
     if verdict == incident.Verdict.DEGRADED:
         return Hold(
             'degraded',
@@ -148,7 +152,7 @@ def _observer(
             'monitoring-blind',
             'No heartbeat of any host arrived for a while, or they only now '
             'come back: the monitoring itself was blind. Check message bus '
-            'and telemetry; nothing is fenced meanwhile.',
+            f"and telemetry; '{subject.host}' is not fenced meanwhile.",
         )
     if not subject.released and silent > max(
         1, int(limits.blind_share * len(fleet.hosts))
@@ -165,8 +169,9 @@ def _observer(
         return Hold(
             'engine-late',
             f'The engine is {fleet.loop_late:.0f} s late with its own round, '
-            f'more than {limits.loop_late_max:.0f} s; what it saw may be '
-            'old. Check load and database of its machine.',
+            f'more than {limits.loop_late_max:.0f} s; what it saw of '
+            f"'{subject.host}' may be old. Check load and database of its "
+            'machine.',
         )
     return None
 
@@ -184,13 +189,15 @@ def _foreign(subject: incident.Incident, fleet: Fleet) -> Hold | None:
     return None
 
 
-def _warm_up(fleet: Fleet, limits: Limits) -> Hold | None:
+def _warm_up(
+    subject: incident.Incident, fleet: Fleet, limits: Limits
+) -> Hold | None:
     if fleet.watching < limits.warm_up:
         rest = limits.warm_up - fleet.watching
         return Hold(
             'warm-up',
             f'The engine began {fleet.watching:.0f} s ago and fences nothing '
-            f'for the first {limits.warm_up:.0f} s.',
+            f"for the first {limits.warm_up:.0f} s; '{subject.host}' waits.",
             after=min(rest, 5.0),
         )
     return None

@@ -148,6 +148,8 @@ class Server:
     """One server that lived on the failed host.
 
     :ivar vm_state: nova's vm_state when the host failed; it is put back.
+    :ivar waits: how many of the attempts found no host with room, or nova
+        too busy; they do not count as failures.
     :ivar baseline: uuid of the newest evacuation record that existed before
         our own call; a newer one is the answer to the call.
     """
@@ -162,6 +164,7 @@ class Server:
     code: str = ''
     reason: str = ''
     attempts: int = 0
+    waits: int = 0
     baseline: str | None = None
     migration_uuid: str | None = None
     destination: str | None = None

@@ -41,10 +41,6 @@ class Do(enum.StrEnum):
     ENABLE = 'enable'
 
 
-class ImpossibleEventError(Exception):
-    """An event came in a phase in which it cannot happen: a bug of ours."""
-
-
 def todo(
     subject: incident.Incident,
     now: float,
@@ -103,7 +99,8 @@ def step(
 ) -> incident.Incident:
     """Return the incident as it is after the event.
 
-    :raises ImpossibleEventError: the table has no such event in this phase.
+    :raises events.ImpossibleEventError: the table has no such event in
+        this phase.
     """
     if isinstance(event, events.Suspected):
         return _suspected(subject, event)
@@ -113,7 +110,7 @@ def step(
         return _attested(subject, event)
     handler = TABLE.get(subject.phase, {}).get(type(event))
     if handler is None:
-        raise ImpossibleEventError(
+        raise events.ImpossibleEventError(
             f"Incident '{subject.uuid}' of host '{subject.host}' is "
             f'{subject.phase} and cannot take {type(event).__name__}.'
         )
@@ -146,7 +143,15 @@ def _released(
             return_released=True,
             next_look_at=None,
         )
-    if subject.phase == Phase.NEEDS_OPERATOR and not subject.listed:
+    if subject.phase == Phase.RECOVERED and subject.code == 'service-gone':
+        return containment.close(
+            subject, event.at, f'{event.by} closed it: {event.reason}'
+        )
+    if (
+        subject.phase == Phase.NEEDS_OPERATOR
+        and subject.forced_down == StepState.NONE
+        and not subject.listed
+    ):
         return fence.cancel(
             subject,
             event.at,
@@ -204,10 +209,11 @@ def _attested(
 
 
 def _why_not_attest(subject: incident.Incident) -> str:
+    if subject.phase == Phase.FENCING:
+        return 'its power is being switched off and read; wait for that'
     if subject.phase not in (
         Phase.SUSPECTED,
         Phase.HELD,
-        Phase.FENCING,
         Phase.NEEDS_OPERATOR,
     ):
         return f'the incident is {subject.phase}'
@@ -234,6 +240,7 @@ _LOOKING: dict[type[events.Event], Handler] = {
     events.Identified: fence.identified,
     events.Listed: fence.listed_preview,
     events.Assessed: fence.assessed,
+    events.Dismissed: fence.dismissed,
 }
 
 _POWER: dict[type[events.Event], Handler] = {
@@ -241,6 +248,7 @@ _POWER: dict[type[events.Event], Handler] = {
     events.PowerRead: fence.power_read,
     events.PowerUnread: fence.power_unread,
     events.SignOfLife: fence.alive_while_fencing,
+    events.Heard: fence.heard,
 }
 
 _STEPS: dict[type[events.Event], Handler] = {
@@ -252,13 +260,14 @@ _STEPS: dict[type[events.Event], Handler] = {
 TABLE: typing.Final[dict[Phase, dict[type[events.Event], Handler]]] = {
     Phase.SUSPECTED: _LOOKING,
     Phase.HELD: _LOOKING,
-    Phase.FENCING: _POWER,
+    Phase.FENCING: {**_POWER, events.IntentExpired: fence.intent_expired},
     Phase.NEEDS_OPERATOR: _POWER,
     Phase.CONTAINING: {**_STEPS, events.SignOfLife: fence.alive_after_fence},
     Phase.EVACUATING: {
         events.SignOfLife: fence.alive_after_fence,
         events.Listed: evacuation.listed,
         events.EvacuationSeen: evacuation.seen,
+        events.BatchHeld: evacuation.batch_held,
         events.EvacuateIntended: evacuation.intended,
         events.EvacuateAccepted: evacuation.accepted,
         events.EvacuateRefused: evacuation.refused,

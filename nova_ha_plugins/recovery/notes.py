@@ -57,8 +57,10 @@ def put_server(
     server: incident.Server,
     **changes: typing.Any,
 ) -> incident.Incident:
-    """Return the incident with one server changed."""
+    """Return the incident with one server changed, itself if none is."""
     changed = dataclasses.replace(server, **changes)
+    if changed == server_of(subject, server.uuid):
+        return subject
     return dataclasses.replace(
         subject,
         servers=tuple(

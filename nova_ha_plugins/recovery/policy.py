@@ -135,15 +135,20 @@ def admit(view: views.ServerView, default: str = NONE) -> incident.Server:
     )
 
 
+def being_deleted(view: views.ServerView) -> bool:
+    """Return whether the owner of a server is deleting it."""
+    return view.task_state in _DELETING or view.vm_state in (
+        'deleted',
+        'soft-delete',
+    )
+
+
 def _outlook(
     view: views.ServerView, choice: Choice
 ) -> tuple[incident.ServerState, str, str]:
     if not choice.protected:
         return incident.ServerState.LEFT, choice.code, choice.reason
-    if view.task_state in _DELETING or view.vm_state in (
-        'deleted',
-        'soft-delete',
-    ):
+    if being_deleted(view):
         return (
             incident.ServerState.LEFT,
             'being-deleted',

@@ -13,6 +13,8 @@ class Patience:
     :ivar fence_timeout: after this without a reading of Off an operator is
         asked; the engine goes on reading.
     :ivar fence_repeat: a host that still reads On is asked again after this.
+    :ivar intent_ttl: a decision to fence that is older than this when the
+        device is first asked is made anew.
     :ivar unanswered_quiet: how long an evacuate call without an answer is
         left alone before nova's records decide that it never arrived.
     :ivar retry_delay: pause before a failed evacuation is tried again.
@@ -21,6 +23,7 @@ class Patience:
 
     fence_timeout: float = 60.0
     fence_repeat: float = 15.0
+    intent_ttl: float = 20.0
     unanswered_quiet: float = 30.0
     retry_delay: float = 15.0
     max_attempts: int = 3

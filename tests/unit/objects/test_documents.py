@@ -32,7 +32,7 @@ FINGERPRINTS = {
     'HaHostRecord': '1.0-4aca21d24eb60f6bf4bddaf20d9298c7',
     'HaIncident': '1.0-41dc770ac5e729277075bf73a9a7634c',
     'HaReading': '1.0-3389830da83cbacb4ad76de46e0756dd',
-    'HaServer': '1.0-6b3d66c9413c224cb76a413dbc32c22b',
+    'HaServer': '1.0-9ba0f77a29484f658926f63c4ef58614',
     'HaTimelineEntry': '1.0-643d0d1648a0a431d99eac7e063c7ae3',
 }
 

@@ -101,7 +101,7 @@ class ContainTest(unittest.TestCase):
     @unittest.expectedFailure  # reported: a step is not bound to its phase
     def test_a_step_of_the_return_is_impossible_before_the_evacuation(self):
         for step in (Step.UNFORCE, Step.ENABLE):
-            with self.assertRaises(machine.ImpossibleEventError):
+            with self.assertRaises(events.ImpossibleEventError):
                 after(
                     examples.make(Phase.CONTAINING),
                     events.StepDone(LATER, step),

@@ -442,7 +442,7 @@ class IntentTest(unittest.TestCase):
                 continue
             subject = evacuating(examples.server(state=state), BESIDE)
 
-            with self.assertRaises(machine.ImpossibleEventError):
+            with self.assertRaises(events.ImpossibleEventError):
                 machine.step(
                     subject, events.EvacuateIntended(NOW, 'vm-1'), PATIENCE
                 )

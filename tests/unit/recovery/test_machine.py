@@ -95,7 +95,7 @@ class TableTest(unittest.TestCase):
                 before = dataclasses.asdict(subject)
                 with self.subTest(phase=phase, event=type(event).__name__):
                     with self.assertRaises(
-                        machine.ImpossibleEventError
+                        events.ImpossibleEventError
                     ) as caught:
                         machine.step(subject, event)
 
@@ -331,7 +331,7 @@ def walk(subject, sequence, check):
         event = at(event, now)
         try:
             after = machine.step(subject, event, PATIENCE)
-        except machine.ImpossibleEventError:
+        except events.ImpossibleEventError:
             continue
         except KeyError:
             # The incident has no such server: no event of the engine.
