@@ -49,6 +49,8 @@ connection = {store}
 [nova_ha]
 project_id = {project}
 heartbeat_timeout = {timeout}
+# A bus in memory needs no time to reconnect.
+reconnect_max = 1.0
 """
 
 AGENT = """\
@@ -315,13 +317,30 @@ class Telemetry:
         self.hosts: dict[str, Host] = {}
 
     def start(self) -> None:
-        """Start every service; the hosts' agents come before the watcher."""
-        self._start_notification()
-        self._start_aodh()
+        """Start every service, and the control port last."""
+        self.start_notification()
+        self.start_aodh()
+        self.start_agents()
+        process.serve(
+            process.ControlApp(self.describe, self.set_power),
+            self._plan['telemetry']['control_port'],
+        )
+
+    def stop(self) -> None:
+        """End every service; ports stay open until the process ends."""
+        for host in self.hosts.values():
+            host.set_power('off')
+        for service in reversed(self._services):
+            service.terminate()
+        self._services.clear()
+
+    def start_agents(self) -> None:
+        """Start the polling agents; the hosts' come before the watcher."""
         options = self._plan['telemetry']
         polling = self._files.polling(
             'polling_ha.yaml', options['heartbeat_interval']
         )
+        pause = options['heartbeat_interval'] / len(self._plan['hosts'])
         for host in self._plan['hosts']:
             self.hosts[host['name']] = made = Host(
                 self._files.host(host, polling),
@@ -329,6 +348,9 @@ class Telemetry:
                 wait_silent,
             )
             made.set_power('on')
+            # Real hosts do not beat in step; in step the watermark would be
+            # as old as the interval.
+            time.sleep(pause)
         polling = self._files.polling(
             'polling_ha_central.yaml', options['watch_interval']
         )
@@ -337,12 +359,9 @@ class Telemetry:
                 prepare_agent(self._files.central(polling)), 'ha_central'
             )
         )
-        process.serve(
-            process.ControlApp(self.describe, self.set_power),
-            options['control_port'],
-        )
 
-    def _start_notification(self) -> None:
+    def start_notification(self) -> None:
+        """Start ceilometer's notification agent."""
         from ceilometer import notification
         from ceilometer import service
 
@@ -354,7 +373,8 @@ class Telemetry:
         agent.run()
         self._services.append(agent)
 
-    def _start_aodh(self) -> None:
+    def start_aodh(self) -> None:
+        """Start aodh's services and serve its API."""
         from aodh import evaluator
         from aodh import event
         from aodh import notifier
