@@ -17,6 +17,9 @@ import typing
 from oslo_versionedobjects import base
 from oslo_versionedobjects import fields
 
+# Converted values that are kept: the servers and timelines of a few incidents.
+_REMEMBERED = 16384
+
 _BY_CORE: dict[type, type['HaObject']] = {}
 
 
@@ -79,12 +82,55 @@ def object_of(core: type) -> type[HaObject]:
     return _BY_CORE[core]
 
 
+def primitive_of(value: typing.Any) -> dict[str, typing.Any]:
+    """What ``obj_to_primitive`` gives for a value's object, but sooner.
+
+    Of an incident with 500 servers one changes at a time; those that did not
+    are not converted again. Nobody may change what this returns.
+    """
+    cls = _BY_CORE[type(value)]
+    parts = [
+        name
+        for name, field in cls.fields.items()
+        if isinstance(field, (fields.ObjectField, fields.ListOfObjectsField))
+    ]
+    if not parts:
+        return _convert(value) if _is_hashable(cls) else _convert_now(value)
+    empty = {
+        name: () if isinstance(getattr(value, name), tuple) else None
+        for name in parts
+    }
+    primitive = _convert_now(dataclasses.replace(value, **empty))
+    data = primitive[cls._obj_primitive_key('data')]
+    for name in parts:
+        part = getattr(value, name)
+        if isinstance(part, tuple):
+            data[name] = [primitive_of(item) for item in part]
+        elif part is not None:
+            data[name] = primitive_of(part)
+    return primitive
+
+
 def enum_field(
     choices: type[enum.StrEnum], nullable: bool = False
 ) -> fields.EnumField:
     """A field that takes the words of an enumeration."""
     return fields.EnumField(
         valid_values=[choice.value for choice in choices], nullable=nullable
+    )
+
+
+def _convert_now(value: typing.Any) -> dict[str, typing.Any]:
+    return _BY_CORE[type(value)].from_core(value).obj_to_primitive()
+
+
+_convert = functools.lru_cache(maxsize=_REMEMBERED)(_convert_now)
+
+
+def _is_hashable(cls: type[HaObject]) -> bool:
+    return not any(
+        isinstance(field, fields.DictOfStringsField)
+        for field in cls.fields.values()
     )
 
 

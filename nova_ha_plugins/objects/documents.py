@@ -2,6 +2,7 @@
 
 """Values as JSON documents, through their versioned objects."""
 
+import functools
 import json
 import typing
 
@@ -17,6 +18,9 @@ Value = typing.TypeVar('Value')
 # Objects are known once their module is imported; these are all there are.
 MODULES = (fact, host, incident)
 
+# Documents that are kept: the open incidents, and some facts and hosts.
+_REMEMBERED = 64
+
 
 def dumps(value: typing.Any, version: str | None = None) -> str:
     """A value as the JSON document of its object.
@@ -24,13 +28,20 @@ def dumps(value: typing.Any, version: str | None = None) -> str:
     :param version: version of the object to write, for a reader that knows
         no newer one; None writes the newest.
     """
-    obj = base.object_of(type(value)).from_core(value)
-    primitive = obj.obj_to_primitive(target_version=version)
+    if version is None:
+        primitive = base.primitive_of(value)
+    else:
+        obj = base.object_of(type(value)).from_core(value)
+        primitive = obj.obj_to_primitive(target_version=version)
     return json.dumps(primitive, separators=(',', ':'))
 
 
+@functools.lru_cache(maxsize=_REMEMBERED)
 def loads(core: type[Value], text: str) -> Value:
     """The value in a JSON document.
+
+    The same document gives the same value, which nobody may change: most of
+    what a round reads has not changed since the last.
 
     :param core: the dataclass that the document must hold.
     :raises ValueError: the document holds something else, or a version that
