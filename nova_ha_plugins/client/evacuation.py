@@ -200,7 +200,7 @@ class WatchEvacuation(command.Command):
             default=0.0,
             help=(
                 'How long to wait for an evacuation to begin while none is '
-                'open (default: 0)'
+                'open; with --host also for a further one (default: 0)'
             ),
         )
         parser.add_argument(
@@ -217,13 +217,16 @@ class WatchEvacuation(command.Command):
         follower = watching.Follower(everything=bool(parsed_args.server))
         screen = _Screen(self.app.stdout)
         began = last_open = self.clock()
+        was_open = False
         while True:
             changed = follower.update(_find(client, parsed_args))
             screen.show(follower, changed)
             now = self.clock()
             if follower.open:
-                last_open = now
-            elif now - last_open >= parsed_args.wait:
+                last_open, was_open = now, True
+            elif (was_open and parsed_args.server) or (
+                now - last_open >= parsed_args.wait
+            ):
                 break
             if parsed_args.timeout and now - began >= parsed_args.timeout:
                 screen.say(

@@ -14,6 +14,7 @@ import typing
 
 from osc_lib import exceptions
 from osc_lib.command import command
+from oslo_utils import uuidutils
 
 from nova_ha_plugins.client import columns
 from nova_ha_plugins.client import rest
@@ -305,7 +306,11 @@ class ShowIncident(command.ShowOne):
 def _newest(client: rest.Client, name: str) -> rest.Item:
     """Give the incident of that UUID, or the newest one of that host."""
     found = client.incidents(host=name, limit=1)
-    return found[0] if found else client.incident(name)
+    if found:
+        return found[0]
+    if not uuidutils.is_uuid_like(name):
+        raise exceptions.CommandError(f"Host '{name}' has no incident")
+    return client.incident(name)
 
 
 def _open_incident(client: rest.Client, name: str) -> rest.Item:

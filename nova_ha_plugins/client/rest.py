@@ -71,9 +71,7 @@ class Client:
                     server, ignore_missing=False, all_projects=True
                 )
         except sdk_exceptions.SDKException as error:
-            raise exceptions.CommandError(
-                f"No server '{server}': {error}"
-            ) from error
+            raise exceptions.CommandError(str(error)) from error
         return str(found.id)
 
     def status(self) -> Item:

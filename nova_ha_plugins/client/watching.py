@@ -22,7 +22,7 @@ class Follower:
     items: dict[str, rest.Item] = dataclasses.field(default_factory=dict)
 
     def update(self, found: list[rest.Item]) -> list[rest.Item]:
-        """Take the newest answer; give the items that changed.
+        """Take the newest answer; give the items that look different now.
 
         :param found: evacuations, newest first.
         """
@@ -35,7 +35,7 @@ class Follower:
             if last is None and item['state'] in ENDED and not self.everything:
                 continue
             item = _never_back(last, item)
-            if last != item:
+            if last is None or line(last) != line(item):
                 changed.append(item)
             self.items[server] = item
         return changed

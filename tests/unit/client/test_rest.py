@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The calls of the commands: pages, refusals, names."""
+
+import types
+import unittest
+
+from osc_lib import exceptions
+
+from nova_ha_plugins.client import rest
+
+
+def answer(body, status=200):
+    def read():
+        if body is None:
+            raise ValueError('no JSON')
+        return body
+
+    return types.SimpleNamespace(status_code=status, json=read)
+
+
+class Compute:
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.calls = []
+
+    def get(self, path, params):
+        self.calls.append((path, params))
+        return self.answers.pop(0)
+
+
+class RestTest(unittest.TestCase):
+    def test_pages_are_followed_to_the_end(self):
+        compute = Compute(
+            answer(
+                {
+                    'evacuations': [{'uuid': 'a'}, {'uuid': 'b'}],
+                    'evacuations_links': [{'rel': 'next'}],
+                }
+            ),
+            answer({'evacuations': [{'uuid': 'c'}]}),
+        )
+
+        found = rest.Client(compute).evacuations(host='cmp-1', state=None)
+
+        self.assertEqual(['a', 'b', 'c'], [item['uuid'] for item in found])
+        self.assertEqual(
+            [{'host': 'cmp-1'}, {'host': 'cmp-1', 'marker': 'b'}],
+            [params for _, params in compute.calls],
+        )
+
+    def test_limit_ends_the_pages(self):
+        compute = Compute(
+            answer(
+                {
+                    'evacuations': [{'uuid': 'a'}],
+                    'evacuations_links': [{'rel': 'next'}],
+                }
+            )
+        )
+
+        found = rest.Client(compute).evacuations(limit=1)
+
+        self.assertEqual(1, len(found))
+        self.assertEqual([('/os-evacuations', {'limit': 1})], compute.calls)
+
+    def test_missing_filter_is_named(self):
+        compute = Compute(answer(None, 404))
+
+        with self.assertRaisesRegex(
+            exceptions.CommandError, "no resource '/os-instance-ha'.*paste"
+        ):
+            rest.Client(compute).status()
+
+    def test_sentence_of_nova_is_passed_on(self):
+        fault = {'badRequest': {'code': 400, 'message': 'Bad marker'}}
+
+        with self.assertRaisesRegex(
+            exceptions.CommandError, r'^Bad marker \(HTTP 400\)$'
+        ):
+            rest.Client(Compute(answer(fault, 400))).evacuations()
+
+    def test_strange_answers_are_errors(self):
+        for strange in (answer(None), answer(None, 502), answer([], 500)):
+            with self.assertRaisesRegex(exceptions.CommandError, 'HTTP'):
+                rest.Client(Compute(strange)).status()
+
+    def test_names_cannot_leave_their_place_in_the_path(self):
+        compute = Compute(answer({'incident': {}}))
+
+        rest.Client(compute).incident('../../servers?x')
+
+        [(path, _)] = compute.calls
+        self.assertEqual(
+            '/os-instance-ha/incidents/..%2F..%2Fservers%3Fx', path
+        )
+
+
+if __name__ == '__main__':
+    unittest.main()
