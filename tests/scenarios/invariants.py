@@ -1,0 +1,506 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The law, checked against the truth on everything that happens.
+
+Called after each event of the world, before each side effect and after each
+save. What of each invariant is checked here:
+
+S1   one writer at most per server, from the truth of all hosts.
+S2   evacuate only with a valid record of this epoch, on a host that is off
+     in truth unless it was switched on after the engine's last reading.
+S3   a record becomes confirmed only right after a reading of Off, of a host
+     that is off in truth.
+S4   no power off while the host is heard, or answers the probe for longer
+     than it may take to notice.
+S5   fences within the window, per zone and cloud, released ones counted.
+S6   no new fence in warm-up, with a dead bus, or when too many are silent.
+S7   a side effect only by the engine whose lease is the newest.
+S8   one open incident per host, epochs rise, no evacuate while another one
+     of the same server is at work.
+S9   the intent of each side effect is in the store before it.
+S10  only servers whose metadata say so, none that is being deleted.
+S11  no new fence and no attest while disarmed.
+S12  contained until the end: no evacuate after a heartbeat that is newer than
+     the record, the power read just before; the service is forced down; let
+     back in only without stale guests.
+S15  (the part of the caps) open evacuations per destination and in all.
+S16  a server that is called recovered is elsewhere, in the state it had, with
+     a live domain if it ran; final incidents have only final servers.
+S21  the device is asked again only after a pause, and never once the record
+     is valid without a sign of life in between.
+S23  no other host after a failure with a destination that is not off.
+S24  the device that is asked switches this host; its identity matches.
+
+The timeline is append-only and numbered without gaps (from S17).
+"""
+
+import collections
+import typing
+
+from nova_ha_plugins.recovery import incident
+from tests.scenarios import cloud
+from tests.scenarios import doors
+
+if typing.TYPE_CHECKING:
+    from tests.scenarios import simulation
+
+Phase = incident.Phase
+ServerState = incident.ServerState
+
+# The engine may take this long from a sign of life to know of it.
+FRESHNESS = 11.0
+
+
+class Violation(BaseException):
+    """The law was broken; nothing on the way may swallow this."""
+
+
+class Invariants:
+    """The checks, with what they must remember."""
+
+    def __init__(self, sim: 'simulation.Simulation') -> None:
+        self.sim = sim
+        self.intents: dict[str, tuple[float, str]] = {}
+        self.commands: dict[str, list[tuple[int, float]]] = (
+            collections.defaultdict(list)
+        )
+        self.evacuations = 0
+
+    def _demand(self, truth: bool, law: str, text: str) -> None:
+        if not truth:
+            raise Violation(f'{law}: {text} (t={self.sim.t:.1f})')
+
+    # --- the world --------------------------------------------------------
+
+    def world(self, what: str) -> None:
+        places: dict[str, list[str]] = collections.defaultdict(list)
+        for server, host in self.sim.world.writers():
+            places[server].append(host)
+        for server, hosts in places.items():
+            self._demand(
+                len(hosts) == 1, 'S1', f'{server} runs on {hosts} ({what})'
+            )
+
+    # --- saves ------------------------------------------------------------
+
+    def saved(
+        self, before: incident.Incident | None, after: incident.Incident
+    ) -> None:
+        self._one_open(after)
+        if before is None:
+            return
+        self._timeline(before, after)
+        fence = after.fence
+        if fence is not None:
+            if fence.attempt == 1 and before.fence is None:
+                if fence.state == incident.FenceState.INTENDED:
+                    self._new_fence(after)
+            if fence.state == incident.FenceState.VALID:
+                if (
+                    before.fence is None
+                    or before.fence.state != incident.FenceState.VALID
+                ):
+                    self._became_valid(after, fence)
+        if after.phase in (
+            Phase.CONTAINING,
+            Phase.EVACUATING,
+            Phase.RECOVERED,
+            Phase.RETURNING,
+        ):
+            self._demand(
+                fence is not None
+                and fence.state == incident.FenceState.VALID
+                and fence.epoch == after.epoch,
+                'S2',
+                f'{after.uuid} is {after.phase} without a valid record',
+            )
+        self._servers(before, after)
+
+    def _one_open(self, after: incident.Incident) -> None:
+        mine = [
+            i for i in self.sim.store.incidents(9999) if i.host == after.host
+        ]
+        is_open = [i for i in mine if i.phase not in incident.CLOSED_PHASES]
+        self._demand(
+            len(is_open) <= 1 and len({i.epoch for i in mine}) == len(mine),
+            'S8',
+            f'{after.host} has {[i.uuid for i in is_open]} open',
+        )
+
+    def _timeline(
+        self, before: incident.Incident, after: incident.Incident
+    ) -> None:
+        old = before.timeline
+        self._demand(
+            after.timeline[: len(old)] == old
+            and [e.seq for e in after.timeline]
+            == list(range(1, len(after.timeline) + 1))
+            and sorted(e.at for e in after.timeline)
+            == [e.at for e in after.timeline],
+            'S17',
+            f'timeline of {after.uuid} is not append-only',
+        )
+
+    def _new_fence(self, after: incident.Incident) -> None:
+        sim, host = self.sim, after.host
+        self._demand(sim.store.arm.armed, 'S11', f'fence of {host} disarmed')
+        self._quiet(host)
+        limits = sim.settings.limits
+        watching = sim.world.now - sim.engine_began
+        self._demand(
+            watching >= limits.warm_up, 'S6', f'fence of {host} in warm-up'
+        )
+        recent = [
+            other
+            for other, (at, _) in self.intents.items()
+            if other != host and sim.world.now - at < limits.storm_window
+        ]
+        zone = sim.world.hosts[host].zone
+        self.intents[host] = (sim.world.now, zone)
+        if after.released:
+            return
+        self._demand(sim.world.bus, 'S6', f'fence of {host} with a dead bus')
+        contained = {
+            i.host
+            for i in sim.store.open_incidents()
+            if i.fence and i.fence.state == incident.FenceState.VALID
+        }
+        silent = [
+            name
+            for name, beat in sim.seen.items()
+            if beat.age - sim.seen_newest >= sim.settings.rules.timeout
+            and name not in contained
+        ]
+        self._demand(
+            len(silent) <= max(1, len(sim.seen) * limits.blind_share),
+            'S6',
+            f'fence of {host} while {silent} are silent',
+        )
+        members = [h for h in sim.world.hosts.values() if h.zone == zone]
+        for count, total in (
+            (len(recent), len(sim.world.hosts)),
+            (
+                sum(self.intents[h][1] == zone for h in recent),
+                len(members),
+            ),
+        ):
+            allowed = max(
+                limits.storm_max_hosts, int(limits.storm_max_share * total)
+            )
+            self._demand(count < allowed, 'S5', f'{host} beyond {recent}')
+
+    def _became_valid(
+        self, after: incident.Incident, fence: incident.FenceRecord
+    ) -> None:
+        sim, host = self.sim, after.host
+        there = sim.world.hosts[host]
+        if fence.evidence_class == incident.FenceClass.OPERATOR_ATTESTED:
+            self._demand(sim.store.arm.armed, 'S11', 'attest while disarmed')
+            self._quiet(host)
+            return
+        at, reading = sim.outside.readings.get(host, (0.0, None))
+        self._demand(
+            reading is not None
+            and reading.power == incident.Power.OFF
+            and sim.world.now - at <= FRESHNESS,
+            'S3',
+            f'{host} confirmed off by {reading}',
+        )
+        self._demand(
+            not there.power or there.booted_at >= at,
+            'S3',
+            f'{host} confirmed off and is on',
+        )
+        self._demand(
+            fence.system_uuid == there.system_uuid
+            and fence.system_uuid == after.expected_system_uuid,
+            'S24',
+            f'{host} is {there.system_uuid}, proof of {fence.system_uuid}',
+        )
+
+    def _quiet(self, host: str) -> None:
+        """No healthy channel shows the host alive within its freshness."""
+        sim = self.sim
+        there = sim.world.hosts[host]
+        beat = sim.seen.get(host)
+        self._demand(
+            beat is None or beat.age >= sim.settings.rules.timeout,
+            'S4',
+            f'{host} was heard {beat.age if beat else 0:.1f} s ago',
+        )
+        self._demand(
+            not (there.answers_probe and there.probe_known)
+            or sim.world.now - there.answering_since <= FRESHNESS,
+            'S4',
+            f'{host} answers the probe',
+        )
+
+    def _servers(
+        self, before: incident.Incident, after: incident.Incident
+    ) -> None:
+        old = {s.uuid: s for s in before.servers}
+        if after.phase == Phase.RECOVERED:
+            self._demand(
+                all(
+                    s.state in incident.FINAL_SERVER_STATES
+                    for s in after.servers
+                ),
+                'S16',
+                f'{after.uuid} is recovered with servers in between',
+            )
+        for server in after.servers:
+            if server.state != ServerState.RECOVERED:
+                continue
+            was = old.get(server.uuid)
+            if was is not None and was.state == ServerState.RECOVERED:
+                continue
+            self._is_recovered(after, server)
+
+    def _is_recovered(
+        self, after: incident.Incident, server: incident.Server
+    ) -> None:
+        truth = self.sim.cloud.servers.get(server.uuid)
+        if truth is None or truth.touched:
+            return
+        host = self.sim.world.hosts[truth.host]
+        self._demand(
+            truth.host != after.host and truth.vm_state == truth.first_state,
+            'S16',
+            f'{server.uuid} is {truth.vm_state} on {truth.host}',
+        )
+        self._demand(
+            truth.vm_state != 'active'
+            or not host.power
+            or host.guests.get(server.uuid, False),
+            'S16',
+            f'{server.uuid} has no live domain on {truth.host}',
+        )
+
+    # --- side effects -----------------------------------------------------
+
+    def act(self, act: doors.Act) -> None:
+        self._demand(
+            self.sim.lease_token == self.sim.store.token,
+            'S7',
+            f'{act} by token {self.sim.lease_token}',
+        )
+        if act.call == 'power-off':
+            self._power_off(act.target)
+        elif act.call == 'evacuate':
+            self._evacuate(act.target)
+        elif act.call == 'stop':
+            self._demand(
+                any(
+                    s.uuid == act.target
+                    and s.state == ServerState.RESTORING
+                    and s.retry_at is not None
+                    for i in self.sim.store.open_incidents()
+                    for s in i.servers
+                ),
+                'S9',
+                f'{act} without intent',
+            )
+        else:
+            self._service(act)
+
+    def _open(self, host: str) -> incident.Incident:
+        for subject in self.sim.store.open_incidents():
+            if subject.host == host:
+                return subject
+        raise Violation(f'S9: a side effect on {host} without an incident')
+
+    def _power_off(self, host: str) -> None:
+        sim, subject = self.sim, self._open(host)
+        fence = subject.fence
+        self._demand(
+            fence is not None
+            and fence.calls > 0
+            and fence.called_at is not None
+            and sim.world.now - fence.called_at < 1.0,
+            'S9',
+            f'power off of {host} without intent',
+        )
+        assert fence is not None
+        self._demand(
+            subject.phase == Phase.FENCING
+            and fence.state == incident.FenceState.INTENDED,
+            'S21',
+            f'power off of {host}: {subject.phase}, {fence.state}',
+        )
+        if fence.attempt == 1:
+            self._quiet(host)
+        voids = sum(e.code == 'fence-void' for e in subject.timeline)
+        self._demand(
+            fence.attempt == voids + 1, 'S21', f'{host} fenced once more'
+        )
+        past = self.commands[subject.uuid]
+        pause = sim.settings.patience.fence_repeat
+        self._demand(
+            all(
+                sim.world.now - at >= pause
+                for attempt, at in past
+                if attempt == fence.attempt
+            ),
+            'S21',
+            f'{host} was asked {past}',
+        )
+        past.append((fence.attempt, sim.world.now))
+        cabled = sim.world.devices[sim.world.map[host]].cabled
+        self._demand(cabled == host, 'S24', f'{cabled} instead of {host}')
+
+    def _evacuate(self, uuid: str) -> None:
+        sim = self.sim
+        self.evacuations += 1
+        subject = next(
+            (
+                i
+                for i in sim.store.open_incidents()
+                for s in i.servers
+                if s.uuid == uuid
+                and s.state == ServerState.REQUESTED
+                and s.intended_at is not None
+                and sim.world.now - s.intended_at < 1.0
+            ),
+            None,
+        )
+        self._demand(subject is not None, 'S9', f'evacuate {uuid}: no intent')
+        assert subject is not None
+        self._proof(subject)
+        server = sim.cloud.servers.get(uuid)
+        if server is not None:
+            self._demand(
+                server.host == subject.host
+                and opted_in(server.metadata, sim.settings.default_policy)
+                and server.task_state != 'deleting',
+                'S10',
+                f'{uuid} on {server.host} {server.metadata}',
+            )
+        self._records(uuid)
+
+    def _proof(self, subject: incident.Incident) -> None:
+        sim, fence = self.sim, subject.fence
+        there = sim.world.hosts[subject.host]
+        self._demand(
+            subject.phase == Phase.EVACUATING
+            and fence is not None
+            and fence.state == incident.FenceState.VALID
+            and fence.epoch == subject.epoch,
+            'S2',
+            f'evacuate from {subject.host} without proof',
+        )
+        assert fence is not None
+        at, reading = sim.outside.readings.get(subject.host, (0.0, None))
+        attested = (
+            fence.evidence_class == incident.FenceClass.OPERATOR_ATTESTED
+        )
+        self._demand(
+            not there.power or (not attested and there.booted_at > at),
+            'S2',
+            f'evacuate from {subject.host}, which is on',
+        )
+        self._demand(
+            attested
+            or (
+                reading is not None
+                and reading.power == incident.Power.OFF
+                and sim.world.now - at <= FRESHNESS
+            ),
+            'S12',
+            f'power of {subject.host} was not read before the batch',
+        )
+        beat = sim.seen.get(subject.host)
+        self._demand(
+            beat is None
+            or fence.beat_mark == (beat.boot_id, beat.sequence)
+            or (
+                fence.beat_mark is not None
+                and beat.boot_id == fence.beat_mark[0]
+                and beat.sequence < fence.beat_mark[1]
+            ),
+            'S12',
+            f'{subject.host} was heard after its fence',
+        )
+        self._demand(
+            sim.cloud.services[subject.host].forced_down or sim.hands_off,
+            'S12',
+            f'{subject.host} is not forced down',
+        )
+
+    def _records(self, uuid: str) -> None:
+        """What nova does for the server already."""
+        sim = self.sim
+        mine = [m for m in sim.cloud.migrations if m.server == uuid]
+        for migration in mine:
+            if migration.status in cloud.CLOSED and not migration.running:
+                continue
+            dest = migration.dest
+            self._demand(
+                not migration.running
+                and dest is not None
+                and not sim.world.hosts[dest].power,
+                'S8',
+                f'evacuate {uuid} beside {migration}',
+            )
+        failed = [
+            m for m in mine if m.status == 'failed' and m.dest is not None
+        ]
+        for migration in failed:
+            assert migration.dest is not None
+            there = sim.world.hosts[migration.dest]
+            self._demand(
+                not there.power or uuid not in there.guests,
+                'S23',
+                f'{uuid} may be left on {migration.dest}',
+            )
+
+    def caps(self) -> None:
+        """The part of S15 that this release promises."""
+        sim = self.sim
+        loads: collections.Counter[str] = collections.Counter()
+        for migration in sim.cloud.migrations:
+            if migration.by == 'engine' and migration.running:
+                loads[migration.dest or '?'] += 1
+        caps = sim.settings.caps
+        self._demand(
+            sum(loads.values()) <= caps.max_open
+            and all(
+                n <= caps.max_per_destination
+                for dest, n in loads.items()
+                if dest != '?'
+            ),
+            'S15',
+            f'open evacuations {dict(loads)}',
+        )
+
+    def _service(self, act: doors.Act) -> None:
+        subject = self._open(act.target)
+        intent, phases = {
+            'force-down': (subject.forced_down, (Phase.CONTAINING,)),
+            'disable': (subject.disabled, (Phase.CONTAINING,)),
+            'un-force': (subject.unforced, (Phase.RETURNING,)),
+            'enable': (subject.enabled, (Phase.RETURNING,)),
+        }[act.call]
+        self._demand(
+            intent == incident.StepState.INTENDED, 'S9', f'{act} unintended'
+        )
+        self._demand(
+            subject.phase in phases, 'S12', f'{act} in {subject.phase}'
+        )
+        if act.call in ('un-force', 'enable'):
+            there = self.sim.world.hosts[act.target]
+            stale = [
+                uuid
+                for uuid in there.guests
+                if uuid in self.sim.cloud.servers
+                and self.sim.cloud.servers[uuid].host != act.target
+            ]
+            self._demand(not stale, 'S12', f'{act} with stale {stale}')
+
+
+def opted_in(metadata: dict[str, str], default: str) -> bool:
+    """Whether the metadata ask for recovery, in the fewest words."""
+    if 'ha:policy' in metadata:
+        return metadata['ha:policy'] == 'evacuate'
+    if 'HA_Enabled' in metadata:
+        return metadata['HA_Enabled'] == 'True'
+    return default == 'evacuate'

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""One cloud, one engine at a time, one thread, and a clock that we turn."""
+
+import dataclasses
+import typing
+from collections.abc import Callable
+
+from nova_ha_plugins.engine import context
+from nova_ha_plugins.engine import doors as product_doors
+from nova_ha_plugins.engine import loop
+from nova_ha_plugins.recovery import detector
+from nova_ha_plugins.recovery import facts
+from nova_ha_plugins.recovery import gates
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import pacing
+from nova_ha_plugins.recovery import views
+from nova_ha_plugins.recovery import waits
+from nova_ha_plugins.store import values
+from tests.scenarios import cloud
+from tests.scenarios import doors
+from tests.scenarios import invariants
+from tests.scenarios import memory
+from tests.scenarios import world
+
+# Every host lives and is known before a story begins at t=0.
+PRELUDE = 20
+
+
+class Crash(BaseException):
+    """The engine process is killed here."""
+
+
+class _Done:
+    def __init__(self, error: BaseException | None) -> None:
+        self._error = error
+
+    def done(self) -> bool:
+        return True
+
+    def exception(self) -> BaseException | None:
+        return self._error
+
+
+class _Inline:
+    """An executor that does the work at once."""
+
+    def __init__(self, failed: Callable[[BaseException], None]) -> None:
+        self._failed = failed
+
+    def submit(
+        self, work: Callable[..., object], /, *args: typing.Any
+    ) -> _Done:
+        try:
+            work(*args)
+        except Exception as error:  # as any executor keeps it
+            self._failed(error)
+            return _Done(error)
+        return _Done(None)
+
+
+def settings(**changes: typing.Any) -> context.Settings:
+    """The settings of the box, a few of them changed by name."""
+    parts: list[typing.Any] = [
+        gates.Limits(warm_up=10.0),
+        pacing.Caps(),
+        waits.Patience(),
+        detector.Rules(6.0, 10.0, 0.5),
+    ]
+    own: dict[str, typing.Any] = {
+        'default_policy': 'none',
+        'verify_interval': 300.0,
+        'interval': 1.0,
+    }
+    for name, value in changes.items():
+        if name in own:
+            own[name] = value
+            continue
+        for index, part in enumerate(parts):
+            if hasattr(part, name):
+                parts[index] = dataclasses.replace(part, **{name: value})
+                break
+        else:
+            raise ValueError(f'no setting {name}')
+    return context.Settings(*parts, **own)
+
+
+class Simulation:
+    """A world with an engine in it.
+
+    :ivar crash_at: number of the point at which the engine is killed.
+    :ivar hands_off: somebody else changed a service: it is not checked.
+    """
+
+    def __init__(
+        self,
+        zones: dict[str, str],
+        crash_at: int | None = None,
+        **changes: typing.Any,
+    ) -> None:
+        self.settings = settings(**changes)
+        self.world = world.World(zones)
+        self.cloud = cloud.Cloud(self.world)
+        self.outside = doors.Outside(self.world, self.cloud)
+        self.store = memory.Store(self.world)
+        self.store.arm = values.ArmState(True, 'admin', 'story', 0.0)
+        self.liveness = memory.Liveness(self.world)
+        self.invariants = invariants.Invariants(self)
+        self.crash_at = crash_at
+        self.points = 0
+        self.crashes = 0
+        self.log: list[str] = []
+        self.acts: list[doors.Act] = []
+        self.hands_off = False
+        self.alarms = True
+        self.engine: loop.Engine | None = None
+        self.engine_began = 0.0
+        self.engine_stopped = False
+        self.lease_token = 0
+        self.seen: dict[str, views.Beat] = {}
+        self.seen_newest = 0.0
+        self._facts = 0
+        self._watcher = detector.begin(self.world.now)
+        self.outside.trusts['watcher'] = product_doors.TrustView(
+            'admin', 'service', ('admin',)
+        )
+        self.outside.act = self._act
+        self.outside.done = lambda act: self.point(f'after {act}')
+        self.outside.lapse = self.world.advance
+        self.store.point = self.point
+        self.store.saved = self._saved
+        self.world.watch = self._happened
+
+    @property
+    def t(self) -> float:
+        """Seconds of the story."""
+        return self.world.now - 1000.0 - PRELUDE
+
+    # --- what is checked and written down ---------------------------------
+
+    def note(self, text: str) -> None:
+        self.log.append(f'{self.t:7.1f}  {text}')
+
+    def point(self, what: str) -> None:
+        self.points += 1
+        if self.points == self.crash_at:
+            self.note(f'the engine is killed {what}')
+            raise Crash
+
+    def _act(self, act: doors.Act) -> None:
+        self.point(f'before {act}')
+        self.note(f'engine: {act.call} {act.target}')
+        self.invariants.act(act)
+        self.acts.append(act)
+
+    def _happened(self, what: str) -> None:
+        if what != 'timer':
+            self.note(f'world: {what}')
+        self.invariants.world(what)
+        self.invariants.caps()
+
+    def _saved(
+        self, before: incident.Incident | None, after: incident.Incident
+    ) -> None:
+        for entry in after.timeline[len(before.timeline) if before else 0 :]:
+            self.note(f'{after.host}: {entry.code}: {entry.text}')
+        self.invariants.saved(before, after)
+
+    def _job_failed(self, error: BaseException) -> None:
+        if isinstance(error, values.Conflict | values.LeaseLost):
+            return
+        raise invariants.Violation(f'work failed: {error!r}') from error
+
+    # --- the engine -------------------------------------------------------
+
+    def start_engine(self) -> None:
+        """A new engine takes the lease; an older one has lost it."""
+        lease = self.store.take_lease(f'engine-{self.store.token + 1}')
+        self.lease_token = lease.token
+        self.engine_began = self.world.now
+        self.engine = loop.Engine(
+            context.Context(
+                store=self.store,
+                liveness=_Watched(self),
+                nova=doors.Nova(self.outside),
+                identity=doors.Identity(self.outside),
+                fencing=doors.Fencing(self.outside),
+                probe=doors.Probe(self.outside),
+                allows=doors.allows,
+                settings=self.settings,
+                lease=lease,
+                monotonic=lambda: self.world.now,
+            ),
+            _Inline(self._job_failed),
+        )
+
+    def second(self) -> None:
+        """One second of the world, then one round of the engine."""
+        self.world.advance(1.0)
+        self._watch()
+        if self.engine_stopped:
+            return
+        if self.engine is None:
+            self.start_engine()
+        assert self.engine is not None
+        try:
+            self.engine.round()
+        except Crash:
+            self.engine = None
+            self.crashes += 1
+
+    def run(self, seconds: float) -> None:
+        for _ in range(int(seconds)):
+            self.second()
+
+    def prelude(self) -> None:
+        self.run(PRELUDE)
+
+    # --- telemetry --------------------------------------------------------
+
+    def _watch(self) -> None:
+        """The watcher and the alarm, as ceilometer and aodh run them."""
+        look = detector.look(
+            self._watcher,
+            self.liveness.read(),
+            self.world.now,
+            self.settings.rules,
+        )
+        self._watcher = look.state
+        if not (self.alarms and self.world.bus):
+            return
+        for item in look.announcements:
+            if item.verdict == detector.Liveness.DOWN:
+                self.alarm(item.host)
+
+    def alarm(self, host: str, trust: str = 'watcher') -> None:
+        self.fact(
+            facts.FactKind.HOST_DOWN,
+            host,
+            channel='notifier',
+            trust_id=trust,
+            reason='heartbeat missing',
+        )
+
+    def operator(self, kind: facts.FactKind, host: str) -> None:
+        self.fact(
+            kind,
+            host,
+            channel='operator',
+            verified=True,
+            by='olga',
+            reason='seen it',
+        )
+
+    def fact(
+        self, kind: facts.FactKind, host: str, **more: typing.Any
+    ) -> None:
+        self._facts += 1
+        self.store.add_fact(
+            facts.Fact(
+                uuid=f'fact-{self._facts}', kind=kind, host=host, **more
+            )
+        )
+
+    # --- the end ----------------------------------------------------------
+
+    def newest(self, host: str) -> incident.Incident | None:
+        found = self.store.incidents(1, host)
+        return found[0] if found else None
+
+    def final(self) -> dict[str, typing.Any]:
+        """What must be the same, wherever the engine was killed."""
+        end: dict[str, typing.Any] = {}
+        running = {server: host for server, host in self.world.writers()}
+        for server in self.cloud.servers.values():
+            end[server.uuid] = (
+                'moved' if server.host != server.origin else 'stayed',
+                server.vm_state,
+                server.uuid in running,
+            )
+        for name, host in self.world.hosts.items():
+            service = self.cloud.services[name]
+            newest = self.newest(name)
+            end[name] = (
+                host.power,
+                service.forced_down,
+                service.disabled,
+                newest
+                and (
+                    newest.phase.value,
+                    newest.code,
+                    newest.outcome,
+                    tuple(
+                        sorted((s.uuid, s.state.value) for s in newest.servers)
+                    ),
+                ),
+            )
+        return end
+
+    def told(self) -> str:
+        """Everything that happened, one line each."""
+        return '\n'.join(self.log)
+
+
+class _Watched:
+    """The heartbeats, remembering what the engine saw of them."""
+
+    def __init__(self, sim: Simulation) -> None:
+        self._sim = sim
+
+    def read(self) -> tuple[views.Beat, ...]:
+        beats = self._sim.liveness.read()
+        self._sim.seen = {beat.host: beat for beat in beats}
+        self._sim.seen_newest = min((b.age for b in beats), default=0.0)
+        return beats

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The truth: hosts, their power, kernels, networks, guests and devices.
+
+Nothing of the product reads this. What the product may see of it goes through
+``doors``, and is as lossy as the real thing.
+"""
+
+import dataclasses
+import heapq
+import itertools
+from collections.abc import Callable
+from collections.abc import Iterator
+
+BEAT_INTERVAL = 2
+BOOT_SECONDS = 3.0
+# A service that was not seen for this long is down for nova.
+SERVICE_DOWN_TIME = 60.0
+
+
+@dataclasses.dataclass
+class Device:
+    """A power device.
+
+    :ivar cabled: the host whose power it really switches.
+    :ivar fault: '' or 'hang' (no answer), 'mute' (obeys without an answer),
+        'error', 'lie' (says done, does nothing), 'changing' (never settles),
+        'says-off' (whatever is so).
+    :ivar delay: seconds between the command and the power being off.
+    """
+
+    cabled: str
+    system_uuid: str
+    fault: str = ''
+    delay: float = 0.0
+    commands: int = 0
+
+
+@dataclasses.dataclass
+class Host:
+    """One hypervisor.
+
+    :ivar kernel: runs; a host whose kernel hangs still has its guests' disks
+        open and may go on at any moment.
+    :ivar agent: ceilometer-polling runs.
+    :ivar compute: nova-compute runs.
+    :ivar guests: server uuid to whether the domain runs.
+    :ivar capacity: guests that the scheduler would put there.
+    """
+
+    name: str
+    zone: str = 'az1'
+    power: bool = True
+    kernel: bool = True
+    bus: bool = True
+    probe: bool = True
+    probe_known: bool = True
+    agent: bool = True
+    compute: bool = True
+    autostart: bool = True
+    boot: int = 1
+    booted_at: float = 0.0
+    answering_since: float = 0.0
+    capacity: int = 100
+    guests: dict[str, bool] = dataclasses.field(default_factory=dict)
+    beat_delay: float = 0.0
+    beat_loss: bool = False
+
+    @property
+    def system_uuid(self) -> str:
+        return f'sys-{self.name}'
+
+    @property
+    def boot_id(self) -> str:
+        return f'{self.name}-boot{self.boot}'
+
+    @property
+    def running(self) -> bool:
+        return self.power and self.kernel
+
+    @property
+    def answers_probe(self) -> bool:
+        return self.running and self.probe
+
+
+@dataclasses.dataclass(frozen=True)
+class Heard:
+    """A heartbeat on its way."""
+
+    host: str
+    boot_id: str
+    sequence: int
+    system_uuid: str
+
+
+class World:
+    """Everything that is so, whoever sees it.
+
+    :ivar watch: called after everything that happens.
+    """
+
+    def __init__(self, zones: dict[str, str]) -> None:
+        self.now = 1000.0
+        self.hosts = {name: Host(name, zone) for name, zone in zones.items()}
+        self.devices = {
+            name: Device(name, host.system_uuid)
+            for name, host in self.hosts.items()
+        }
+        # Which device the fencing map names for a host.
+        self.map = {name: name for name in self.hosts}
+        self.bus = True
+        self.watch: Callable[[str], None] = lambda what: None
+        self.on_beat: Callable[[Heard], None] = lambda beat: None
+        self.on_compute_start: Callable[[str], None] = lambda host: None
+        self.on_power_off: Callable[[str], None] = lambda host: None
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._next_tick = self.now
+
+    # --- time -------------------------------------------------------------
+
+    def later(self, seconds: float, what: Callable[[], None]) -> None:
+        heapq.heappush(
+            self._heap, (self.now + seconds, next(self._order), what)
+        )
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; everything that is due happens on the way."""
+        until = self.now + seconds
+        while True:
+            due = self._heap[0][0] if self._heap else float('inf')
+            if min(due, self._next_tick) > until:
+                break
+            if due <= self._next_tick:
+                at, _, what = heapq.heappop(self._heap)
+                self.now = max(self.now, at)
+                what()
+                self.watch('timer')
+            else:
+                self.now = max(self.now, self._next_tick)
+                self._next_tick += BEAT_INTERVAL
+                self._beat()
+        self.now = until
+
+    def _beat(self) -> None:
+        for host in self.hosts.values():
+            ready = self.now - host.booted_at >= BOOT_SECONDS
+            if not (host.running and host.agent and host.bus and ready):
+                continue
+            if host.beat_loss or not self.bus:
+                continue
+            beat = Heard(
+                host.name,
+                host.boot_id,
+                int((self.now - host.booted_at) * 1000),
+                host.system_uuid,
+            )
+            if host.beat_delay:
+                self.later(host.beat_delay, self._deliver(beat))
+            else:
+                self.on_beat(beat)
+
+    def _deliver(self, beat: Heard) -> Callable[[], None]:
+        return lambda: self.on_beat(beat)
+
+    # --- power ------------------------------------------------------------
+
+    def power_off(self, name: str) -> None:
+        host = self.hosts[name]
+        if not host.power:
+            return
+        host.power = False
+        for server in host.guests:
+            host.guests[server] = False
+        self.on_power_off(name)
+        self.watch(f'{name} is off')
+
+    def power_on(self, name: str) -> None:
+        host = self.hosts[name]
+        if host.power:
+            return
+        host.power = host.kernel = True
+        host.boot += 1
+        host.booted_at = self.now
+        host.answering_since = self.now
+        host.agent = True
+        host.compute = False
+        self.watch(f'{name} is on')
+        if host.autostart:
+            self.later(
+                BOOT_SECONDS + 1, lambda: self._autostart(name, host.boot)
+            )
+
+    def _autostart(self, name: str, boot: int) -> None:
+        if self.hosts[name].boot == boot:
+            self.compute_start(name)
+
+    def hang(self, name: str) -> None:
+        self.hosts[name].kernel = False
+        self.watch(f'{name} hangs')
+
+    def resume(self, name: str) -> None:
+        host = self.hosts[name]
+        if host.power and not host.kernel:
+            host.kernel = True
+            host.answering_since = self.now
+            self.watch(f'{name} goes on')
+
+    def compute_start(self, name: str) -> None:
+        host = self.hosts[name]
+        if host.running and not host.compute:
+            host.compute = True
+            self.on_compute_start(name)
+            self.watch(f'nova-compute of {name} started')
+
+    def compute_stop(self, name: str) -> None:
+        self.hosts[name].compute = False
+        self.watch(f'nova-compute of {name} stopped')
+
+    def probe_net(self, name: str, works: bool) -> None:
+        host = self.hosts[name]
+        if works and not host.probe:
+            host.answering_since = self.now
+        host.probe = works
+
+    # --- devices ----------------------------------------------------------
+
+    def command_off(self, device: Device) -> None:
+        """The device was told to switch off."""
+        device.commands += 1
+        if device.fault in ('lie', 'says-off'):
+            return
+        if device.delay:
+            self.later(device.delay, lambda: self.power_off(device.cabled))
+        else:
+            self.power_off(device.cabled)
+
+    # --- questions --------------------------------------------------------
+
+    def writers(self) -> Iterator[tuple[str, str]]:
+        """Each (server, host) with a domain that may write to its disk."""
+        for host in self.hosts.values():
+            if host.power:
+                for server, runs in host.guests.items():
+                    if runs:
+                        yield server, host.name
