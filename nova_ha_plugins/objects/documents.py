@@ -36,7 +36,6 @@ def dumps(value: typing.Any, version: str | None = None) -> str:
     return json.dumps(primitive, separators=(',', ':'))
 
 
-@functools.lru_cache(maxsize=_REMEMBERED)
 def loads(core: type[Value], text: str) -> Value:
     """The value in a JSON document.
 
@@ -47,6 +46,11 @@ def loads(core: type[Value], text: str) -> Value:
     :raises ValueError: the document holds something else, or a version that
         this release does not know.
     """
+    return typing.cast(Value, _read(core, text))
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _read(core: type[typing.Any], text: str) -> typing.Any:
     try:
         obj = base.HaObject.obj_from_primitive(json.loads(text))
     except exception.IncompatibleObjectVersion as error:
@@ -60,4 +64,4 @@ def loads(core: type[Value], text: str) -> Value:
             f'Document holds object {obj.obj_name()!r}, '
             f'expected {base.object_of(core).obj_name()!r}'
         )
-    return typing.cast(Value, obj.to_core())
+    return obj.to_core()
