@@ -46,11 +46,11 @@ def loads(core: type[Value], text: str) -> Value:
     :raises ValueError: the document holds something else, or a version that
         this release does not know.
     """
-    return typing.cast(Value, _read(core, text))
+    return typing.cast(Value, _read(base.object_of(core).obj_name(), text))
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
-def _read(core: type[typing.Any], text: str) -> typing.Any:
+def _read(name: str, text: str) -> typing.Any:
     try:
         obj = base.HaObject.obj_from_primitive(json.loads(text))
     except exception.IncompatibleObjectVersion as error:
@@ -59,9 +59,8 @@ def _read(core: type[typing.Any], text: str) -> typing.Any:
             f'{error.kwargs["objver"]!r}, expected at most '
             f'{error.kwargs["supported"]!r}: it was written by a newer release'
         ) from error
-    if obj.CORE is not core:
+    if obj.obj_name() != name:
         raise ValueError(
-            f'Document holds object {obj.obj_name()!r}, '
-            f'expected {base.object_of(core).obj_name()!r}'
+            f'Document holds object {obj.obj_name()!r}, expected {name!r}'
         )
     return obj.to_core()
