@@ -4,7 +4,6 @@
 
 import functools
 import os
-import socket
 import threading
 import time
 import typing
@@ -22,6 +21,7 @@ from nova_ha_plugins.fencing import door as fencing_door
 from nova_ha_plugins.nova import door as nova_door
 from nova_ha_plugins.nova import identity as identity_door
 from nova_ha_plugins.store import api as store_api
+from nova_ha_plugins.store import leases
 from nova_ha_plugins.store import liveness as store_liveness
 from nova_ha_plugins.store import values
 
@@ -103,7 +103,7 @@ class EngineService(cotyledon.Service):
         ctx.stopping.set()
 
     def _take_lease(self, store: store_api.Store) -> values.Lease | None:
-        owner = f'{socket.gethostname()}:{os.getpid()}'
+        owner = leases.own_name()
         told = False
         while not self._stop.is_set():
             try:
