@@ -41,6 +41,8 @@ def _down(options: argparse.Namespace) -> None:
 
 def _status(options: argparse.Namespace) -> None:
     cloud = clouds.Cloud.attach(options.directory)
+    if not cloud.processes():
+        sys.exit(f'The cloud in {cloud.directory} is not running')
     for one in cloud.processes():
         state = f'{one.resident_mib} MiB' if one.alive else 'not running'
         print(f'{one.name:12} pid {one.pid:<8} {state}')

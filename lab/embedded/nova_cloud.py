@@ -10,12 +10,14 @@ import pathlib
 import sys
 import traceback
 import typing
+import uuid
 
 from lab.embedded import power
 from lab.embedded import process
 
 LOG = logging.getLogger(__name__)
 
+IMAGE = 'cirros'
 FILTER = 'nova_ha_plugins.api.middleware'
 
 CONFIG = """\
@@ -127,7 +129,8 @@ class Images:
                 'tags': image.get('tags', []),
             }
             for key, image in images.items()
-            if 'name' in image
+            # Those of the fixture share one name.
+            if image.get('name') == IMAGE
         }
 
     def __call__(self, environ, start_response):  # type: ignore
@@ -181,6 +184,10 @@ def start(plan: dict[str, typing.Any]) -> None:
             placement, {'oslo_config_config': nova_services.CONF}
         ),
         plan['placement']['port'],
+    )
+    services.glance.create(
+        None,
+        {**services.glance.image2, 'id': str(uuid.uuid4()), 'name': IMAGE},
     )
     process.serve(
         Images(services.glance.images), plan['image']['port'], threads=2

@@ -5,6 +5,7 @@ Import this module only with OS_NOVA_DISABLE_EVENTLET_PATCHING set: the first
 import of nova.tests.functional decides between eventlet and real threads.
 """
 
+import collections.abc
 import contextlib
 import logging
 import pathlib
@@ -47,14 +48,14 @@ class PoweredDriver(fake.FakeDriver):
     spawn_seconds: typing.ClassVar[float] = 0.0
 
     @contextlib.contextmanager
-    def _powered(self):
+    def _powered(self) -> collections.abc.Iterator[None]:
         """Change domains only with power, and all at once or not at all."""
         host = self.hosts[self._host]
         with host.lock:
             host.check()
             yield
 
-    def spawn(self, *args, **kwargs):
+    def spawn(self, *args: typing.Any, **kwargs: typing.Any) -> None:
         """Take a while, as a real one does; abort when the power goes."""
         host = self.hosts[self._host]
         until = time.monotonic() + self.spawn_seconds
@@ -64,25 +65,33 @@ class PoweredDriver(fake.FakeDriver):
         with self._powered():
             super().spawn(*args, **kwargs)
 
-    def destroy(self, *args, **kwargs):
+    def destroy(self, *args: typing.Any, **kwargs: typing.Any) -> None:
         with self._powered():
             super().destroy(*args, **kwargs)
 
-    def power_off(self, *args, **kwargs):
+    def power_off(self, *args: typing.Any, **kwargs: typing.Any) -> None:
         with self._powered():
             super().power_off(*args, **kwargs)
 
-    def power_on(self, *args, **kwargs):
+    def power_on(self, *args: typing.Any, **kwargs: typing.Any) -> None:
         with self._powered():
             super().power_on(*args, **kwargs)
 
-    def resume_state_on_host_boot(self, context, instance, *args, **kwargs):
+    def resume_state_on_host_boot(
+        self,
+        context: typing.Any,
+        instance: typing.Any,
+        *args: typing.Any,
+        **kwargs: typing.Any,
+    ) -> None:
         """Start a guest again that ran before the host lost its power."""
         with self._powered():
             self.instances[instance.uuid].state = power_state.RUNNING
 
 
-def _target_cell(self, context, cell_mapping):
+def _target_cell(
+    self: typing.Any, context: typing.Any, cell_mapping: typing.Any
+) -> typing.Any:
     """Replace CellDatabases._wrap_target_cell.
 
     The original switches a global under a reader-writer lock; 20 concurrent
@@ -91,7 +100,7 @@ def _target_cell(self, context, cell_mapping):
     return self._real_target_cell(context, cell_mapping)
 
 
-def _start_service(self):
+def _start_service(self: typing.Any) -> None:
     """Replace ServiceFixture.setUp, less what is for one test only.
 
     The original swaps nova.context.get_admin_context for everybody while a
@@ -126,7 +135,9 @@ def apply_patches(nova_conf: pathlib.Path) -> None:
     # The fixture starts nova without a configuration file.
     parse_args = nova.config.parse_args
 
-    def parse_our_file(argv, default_config_files=None, **kwargs):
+    def parse_our_file(
+        argv: list[str], default_config_files: object, **kwargs: typing.Any
+    ) -> None:
         parse_args(argv, default_config_files=[str(nova_conf)], **kwargs)
 
     nova.config.parse_args = parse_our_file

@@ -10,7 +10,6 @@ has ended, take the domains down; only then the host *is* off.
 import collections.abc
 import dataclasses
 import pathlib
-import select
 import socket
 import threading
 import typing
@@ -77,7 +76,6 @@ class Probe:
 
     def _run(self) -> None:
         while True:
-            select.select([self._socket], [], [])
             connection, _ = self._socket.accept()
             with self._lock:
                 if not self._alive:
