@@ -31,6 +31,8 @@ CLOSED_STATUSES = frozenset(
 MAX_RETRY_DELAY = 300.0
 # How long a record that says 'completed' may contradict the server.
 SETTLING = 10.0
+# After this an evacuation that nova neither ends nor moves is reported.
+SLOW = 600.0
 # How often a server that must be stopped is asked to stop.
 STOP_REPEAT = 10.0
 
@@ -116,7 +118,8 @@ def refused(
         # The answer is late: nova's record has told more already.
         return subject
     code = 'nova-busy' if event.busy else 'refused'
-    return _again(subject, event.at, server, code, event.text, patience)
+    subject = _again(subject, event.at, server, code, event.text, patience)
+    return _finish(subject, event.at)
 
 
 def batch_held(
@@ -201,6 +204,17 @@ def _before_call(
             'being-deleted',
             'its owner is deleting it',
         )
+    # Its owner may have changed the tags while it waited.
+    choice = policy.choose(view.metadata, policy.EVACUATE)
+    if not choice.protected:
+        return _end(
+            subject,
+            event.at,
+            server,
+            ServerState.LEFT,
+            choice.code,
+            f'{choice.reason} by now',
+        )
     if _unproven(record) and not event.destination_off:
         assert record is not None  # noqa: S101 - _unproven() says so
         return _park_unproven(subject, event.at, server, record)
@@ -254,6 +268,12 @@ def _on_the_way(
     ):
         subject = _follow(subject, event.at, server, record)
         server = notes.server_of(subject, server.uuid)
+    if view.host != subject.host:
+        # It has arrived. If that host failed in turn, the server is a matter
+        # of that host's incident: a second call from here would be one more.
+        if view.task_state is not None:
+            return subject
+        return _arrived(subject, event.at, server, view)
     if event.destination_off:
         return _again(
             subject,
@@ -264,10 +284,8 @@ def _on_the_way(
             patience,
             baseline=record.uuid,
         )
-    if view.host != subject.host and view.task_state is None:
-        return _arrived(subject, event.at, server, view)
     if is_open(record) or record.status == 'done':
-        return subject
+        return _waiting(subject, event.at, server, record)
     if record.status == 'completed':
         return _contradiction(subject, event.at, server, view)
     if _unproven(record):
@@ -286,6 +304,34 @@ def _on_the_way(
     )
 
 
+def _waiting(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    record: views.MigrationView,
+) -> incident.Incident:
+    """Wait, however long; after a while say that and for whom."""
+    if server.code or at - (server.intended_at or at) < SLOW:
+        return subject
+    where = (
+        f"look at nova-compute of '{record.dest_compute}'"
+        if record.dest_compute
+        else 'no destination has taken it yet: a host that nova believed to '
+        'be up may be dead'
+    )
+    text = (
+        f'its evacuation (record {record.uuid}, {record.status}) has made no '
+        f'progress for {SLOW / 60:.0f} minutes; {where}'
+    )
+    subject = notes.add(
+        subject,
+        at,
+        'server-slow',
+        f"Server '{server.name or server.uuid}': {text}",
+    )
+    return notes.put_server(subject, at, server, code='slow', reason=text)
+
+
 def is_open(record: views.MigrationView | None) -> bool:
     """Return whether nova may still act on the record."""
     return record is not None and record.status not in CLOSED_STATUSES
@@ -294,7 +340,7 @@ def is_open(record: views.MigrationView | None) -> bool:
 def _unproven(record: views.MigrationView | None) -> bool:
     return (
         record is not None
-        and record.status in ('failed', 'cancelled')
+        and record.status in ('failed', 'cancelled', 'error')
         and bool(record.dest_compute)
     )
 
@@ -312,6 +358,7 @@ def _follow(
         state=ServerState.EVACUATING,
         migration_uuid=record.uuid,
         destination=record.dest_compute,
+        intended_at=server.intended_at or at,
         code='',
         reason='',
         retry_at=None,
