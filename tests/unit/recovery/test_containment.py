@@ -66,18 +66,39 @@ class ContainTest(unittest.TestCase):
         self.assertEqual(StepState.DONE, subject.disabled)
 
     def test_the_intent_is_on_record_before_the_call(self):
+        done = StepState.DONE
+        before = {
+            Step.FORCE_DOWN: examples.make(Phase.CONTAINING),
+            Step.DISABLE: examples.make(Phase.CONTAINING, forced_down=done),
+            Step.UNFORCE: examples.make(Phase.RETURNING),
+            Step.ENABLE: examples.make(Phase.RETURNING, unforced=done),
+        }
         for step, field in containment.STEP_FIELDS.items():
-            phase = (
-                Phase.CONTAINING
-                if step in (Step.FORCE_DOWN, Step.DISABLE)
-                else Phase.RETURNING
-            )
-
-            found = after(
-                examples.make(phase), events.StepIntended(LATER, step)
-            )
+            found = after(before[step], events.StepIntended(LATER, step))
 
             self.assertEqual(StepState.INTENDED, getattr(found, field))
+            self.assertEqual(before[step].phase, found.phase)
+
+    def test_a_step_out_of_its_order_is_impossible_and_changes_nothing(self):
+        for phase, step in (
+            (Phase.CONTAINING, Step.DISABLE),
+            (Phase.CONTAINING, Step.UNFORCE),
+            (Phase.CONTAINING, Step.ENABLE),
+            (Phase.RETURNING, Step.FORCE_DOWN),
+            (Phase.RETURNING, Step.DISABLE),
+            (Phase.RETURNING, Step.ENABLE),
+        ):
+            for make in (events.StepIntended, events.StepDone):
+                subject = examples.make(phase)
+                with (
+                    self.subTest(phase=phase, step=step),
+                    self.assertRaisesRegex(
+                        events.ImpossibleEventError, f"'{step}'"
+                    ),
+                ):
+                    after(subject, make(LATER, step))
+
+                self.assertEqual(examples.make(phase), subject)
 
     def test_an_intended_step_is_asked_for_again_after_a_crash(self):
         subject = after(
@@ -97,15 +118,6 @@ class ContainTest(unittest.TestCase):
         self.assertEqual(Phase.CONTAINING, found.phase)
         self.assertIsNone(machine.todo(found, LATER + 4.9))
         self.assertEqual(Do.FORCE_DOWN, machine.todo(found, LATER + 5))
-
-    @unittest.expectedFailure  # reported: a step is not bound to its phase
-    def test_a_step_of_the_return_is_impossible_before_the_evacuation(self):
-        for step in (Step.UNFORCE, Step.ENABLE):
-            with self.assertRaises(events.ImpossibleEventError):
-                after(
-                    examples.make(Phase.CONTAINING),
-                    events.StepDone(LATER, step),
-                )
 
 
 class ReturnTest(unittest.TestCase):
@@ -137,6 +149,15 @@ class ReturnTest(unittest.TestCase):
         self.held(
             events.HostSeen(LATER, True, None, 0), 'service-gone', "'svc-1'"
         )
+
+    def test_a_service_that_nova_forgot_can_be_closed_by_a_release(self):
+        gone = after(self.recovered(), events.HostSeen(LATER, True, None, 0))
+        self.assertIn(f'openstack ha release {examples.HOST}', gone.reason)
+
+        found = after(gone, events.Released(LATER, 'alice', 'scrapped'))
+
+        self.assertEqual(Phase.CLOSED, found.phase)
+        self.assertIn('scrapped', found.timeline[-1].text)
 
     def test_a_guest_left_somewhere_keeps_the_host_out_until_released(self):
         parked = examples.server(

@@ -213,7 +213,6 @@ class WhereItIsTest(unittest.TestCase):
         self.assertEqual(ServerState.PARKED, found.state)
         self.assertEqual('error-after-evacuation', found.code)
 
-    @unittest.expectedFailure  # reported: S10, being deleted
     def test_a_server_that_is_being_deleted_is_not_made_ready(self):
         view = examples.view(task_state='deleting')
 
@@ -221,7 +220,6 @@ class WhereItIsTest(unittest.TestCase):
 
         self.assertEqual(ServerState.LEFT, found.state)
 
-    @unittest.expectedFailure  # reported: S8, it is elsewhere already
     def test_a_busy_server_on_another_host_is_not_made_ready(self):
         view = examples.view(host='d1', task_state='rebooting')
 
@@ -229,7 +227,6 @@ class WhereItIsTest(unittest.TestCase):
 
         self.assertNotEqual(ServerState.READY, found.state)
 
-    @unittest.expectedFailure  # reported: S16, the state that it had
     def test_a_server_that_ran_and_came_back_stopped_is_not_recovered(self):
         view = dataclasses.replace(THERE, vm_state='stopped')
 
@@ -376,9 +373,10 @@ class AgainTest(unittest.TestCase):
         self.assertEqual('no-valid-host', found.code)
         self.assertEqual(NOW + 1 + 300.0, found.retry_at)
 
-    @unittest.expectedFailure  # reported: L2, waiting is no failed attempt
     def test_one_refusal_after_a_long_wait_for_capacity_does_not_park(self):
-        waited = look(following(attempts=7), examples.record('error'), STILL)
+        waited = look(
+            following(attempts=7, waits=6), examples.record('error'), STILL
+        )
         subject = evacuating(waited, BESIDE)
 
         found = machine.step(
@@ -390,6 +388,15 @@ class AgainTest(unittest.TestCase):
         ).servers[0]
 
         self.assertEqual(ServerState.READY, found.state)
+
+    def test_a_nova_that_is_busy_is_waited_for_like_a_full_cloud(self):
+        subject = evacuating(asked(attempts=3, waits=0), BESIDE)
+        event = events.EvacuateRefused(NOW + 1, 'vm-1', 'nova said 429', True)
+
+        found = machine.step(subject, event, PATIENCE).servers[0]
+
+        self.assertEqual(ServerState.READY, found.state)
+        self.assertEqual(('nova-busy', 1), (found.code, found.waits))
 
     def test_a_retry_forgets_the_old_destination(self):
         found = look(
@@ -435,7 +442,6 @@ class IntentTest(unittest.TestCase):
                 PATIENCE,
             )
 
-    @unittest.expectedFailure  # reported: S10, the core takes any server
     def test_a_server_that_is_not_ready_cannot_be_asked_for(self):
         for state in ServerState:
             if state == ServerState.READY:
@@ -447,7 +453,6 @@ class IntentTest(unittest.TestCase):
                     subject, events.EvacuateIntended(NOW, 'vm-1'), PATIENCE
                 )
 
-    @unittest.expectedFailure  # reported: a late answer reopens what ended
     def test_a_late_refusal_does_not_reopen_a_recovered_server(self):
         done = examples.server(state=ServerState.RECOVERED)
 
@@ -458,6 +463,24 @@ class IntentTest(unittest.TestCase):
         )
 
         self.assertEqual(ServerState.RECOVERED, found.servers[0].state)
+
+
+class BatchHeldTest(unittest.TestCase):
+    def test_why_nothing_begins_is_told_once_per_reason(self):
+        why = events.BatchHeld(NOW, 'power-unread', 'the device is silent')
+        again = dataclasses.replace(why, at=NOW + 1)
+        other = events.BatchHeld(NOW + 2, 'power-unknown', 'it reads nothing')
+
+        subject = evacuating(BESIDE)
+        for event in (why, again, other):
+            subject = machine.step(subject, event, PATIENCE)
+
+        self.assertEqual(
+            ['power-unread', 'power-unknown'],
+            [entry.code for entry in subject.timeline],
+        )
+        self.assertEqual('it reads nothing', subject.reason)
+        self.assertEqual(Phase.EVACUATING, subject.phase)
 
 
 class FinishTest(unittest.TestCase):

@@ -108,7 +108,6 @@ class EachGateTest(unittest.TestCase):
             with self.subTest(code=code):
                 self.assertIn(examples.HOST, hold(**HOLDS[code]).reason)
 
-    @unittest.expectedFailure  # reported: three sentences do not
     def test_every_sentence_names_the_host(self):
         blind = {'monitoring-blind': {'fleet': examples.fleet(blind=True)}}
         for code, situation in (HOLDS | blind).items():
