@@ -82,6 +82,9 @@ def main() -> None:
         options.run(options)
     except (clouds.StartError, process.ControlError) as exc:
         sys.exit(str(exc))
+    except KeyboardInterrupt:
+        # While it started; nothing is left running.
+        sys.exit(130)
 
 
 if __name__ == '__main__':
