@@ -22,6 +22,7 @@ from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
+from nova_ha_plugins.recovery import notes
 from nova_ha_plugins.recovery import policy
 from nova_ha_plugins.recovery import views
 
@@ -33,6 +34,9 @@ Step = containment.Step
 
 # Phases in which the host must stay off: any sign of life matters.
 _MUST_BE_OFF = frozenset({Phase.CONTAINING, Phase.EVACUATING})
+# A look at the power and at nova's records is good for this long.
+_BATCH_SECONDS = 5.0
+_READY = incident.ServerState.READY
 # Steps that one call of advance() takes at most before others get a turn.
 _STRIDE = 8
 
@@ -440,7 +444,7 @@ class Recovery:
         return self._stop_again(subject)
 
     def _look_at_servers(
-        self, subject: incident.Incident
+        self, subject: incident.Incident, only: Sequence[str] = ()
     ) -> list[events.EvacuationSeen]:
         # The records first: a server that is read afterwards can only be
         # further than its record says, never behind it.
@@ -453,6 +457,8 @@ class Recovery:
         seen = []
         for server in subject.servers:
             if server.state in incident.FINAL_SERVER_STATES:
+                continue
+            if only and server.uuid not in only:
                 continue
             view = there.get(server.uuid) or self.ctx.nova.server(server.uuid)
             record_ = records.get(server.uuid)
@@ -495,7 +501,8 @@ class Recovery:
         self, subject: incident.Incident, uuids: Sequence[str]
     ) -> incident.Incident:
         """Ask nova for a batch of evacuations, after one more look at the
-        power: a host that was switched on meanwhile stops the batch."""
+        servers and at the power: what was true when the batch was made may
+        have changed, and nova would take a second evacuation of a server."""
         subject = self._check_off(subject)
         if subject.phase != Phase.EVACUATING:
             return subject
@@ -504,13 +511,29 @@ class Recovery:
             or subject.fence.state != incident.FenceState.VALID
         ):
             return subject
+        try:
+            seen = self._look_at_servers(subject, uuids)
+        except doors.DoorError as error:
+            return self._hold_batch(
+                subject,
+                'nova-unread',
+                f'nova did not tell what it does for the servers: {error}',
+            )
+        subject = self.ctx.apply(subject, *seen)
+        if subject.phase != Phase.EVACUATING:
+            return subject
         checked = self._still_off(subject)
         if checked is not None:
             return checked
+        looked_at = self.ctx.store.now()
         for uuid in uuids:
             if self.ctx.stopping.is_set():
                 return subject
-            subject = self._evacuate(subject, uuid)
+            if self.ctx.store.now() - looked_at > _BATCH_SECONDS:
+                # Nova is slow: the rest waits for another look.
+                return subject
+            if notes.server_of(subject, uuid).state == _READY:
+                subject = self._evacuate(subject, uuid)
         return subject
 
     def _still_off(
@@ -528,7 +551,9 @@ class Recovery:
             if attested:
                 return None
             return self._hold_batch(
-                subject, 'power-unread', f'could not be read: {error}'
+                subject,
+                'power-unread',
+                f'its power could not be read: {error}',
             )
         if reading.system_uuid != subject.expected_system_uuid:
             if attested:
@@ -536,7 +561,7 @@ class Recovery:
             return self._hold_batch(
                 subject,
                 'identity-mismatch',
-                f"is told by a device of system '{reading.system_uuid}', "
+                f"its device says system '{reading.system_uuid}', "
                 f"expected '{subject.expected_system_uuid}'",
             )
         if reading.power == incident.Power.ON:
@@ -549,7 +574,9 @@ class Recovery:
             )
         if reading.power != incident.Power.OFF and not attested:
             return self._hold_batch(
-                subject, 'power-unread', f'reads {reading.power}, not off'
+                subject,
+                'power-unread',
+                f'its power reads {reading.power}, not off',
             )
         return None
 
@@ -561,8 +588,8 @@ class Recovery:
             events.BatchHeld(
                 self.ctx.store.now(),
                 code,
-                f"No evacuation begins: the power of host '{subject.host}' "
-                f'{found}. It is read again; servers on their way go on.',
+                f"No evacuation from host '{subject.host}' begins: {found}. "
+                'It is read again; servers on their way go on.',
             ),
         )
 

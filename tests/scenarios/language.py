@@ -146,12 +146,13 @@ def play(story: Story, crash_at: int | None = None) -> simulation.Simulation:
     waiting = list(story.events)
     while sim.t < story.until:
         for event in list(waiting):
-            if event.at is None and _is(sim, event.subject, event.state):
-                event = _replace(waiting, event, sim.t + event.delay)
-            if event.at is not None and event.at <= sim.t:
-                waiting.remove(event)
-                sim.note(f'story: {" ".join(event.words)}')
-                happen(sim, event.words)
+            if event.at is not None:
+                sim.world.later(event.at - sim.t, _happening(sim, event))
+            elif _is(sim, event.subject, event.state):
+                sim.world.later(event.delay, _happening(sim, event))
+            else:
+                continue
+            waiting.remove(event)
         sim.second()
     sim.note('the end')
     if waiting:
@@ -159,10 +160,14 @@ def play(story: Story, crash_at: int | None = None) -> simulation.Simulation:
     return sim
 
 
-def _replace(waiting: list[Event], event: Event, at: float) -> Event:
-    timed = dataclasses.replace(event, at=at)
-    waiting[waiting.index(event)] = timed
-    return timed
+def _happening(sim: 'Sim', event: Event) -> Callable[[], None]:
+    """Return what happens, also in the middle of a call of the engine."""
+
+    def what() -> None:
+        sim.note(f'story: {" ".join(event.words)}')
+        happen(sim, event.words)
+
+    return what
 
 
 def _is(sim: simulation.Simulation, subject: str, state: str) -> bool:

@@ -271,7 +271,7 @@ class Simulation:
     def final(self) -> dict[str, typing.Any]:
         """What must be the same, wherever the engine was killed."""
         end: dict[str, typing.Any] = {}
-        running = {server: host for server, host in self.world.writers()}
+        running = dict(self.world.writers())
         for server in self.cloud.servers.values():
             end[server.uuid] = (
                 'moved' if server.host != server.origin else 'stayed',
