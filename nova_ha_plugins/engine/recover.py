@@ -34,6 +34,8 @@ Step = containment.Step
 
 # Phases in which the host must stay off: any sign of life matters.
 _MUST_BE_OFF = frozenset({Phase.CONTAINING, Phase.EVACUATING})
+# A probe that is older than this is made again before it is relied on.
+_PROBE_FRESH = 5.0
 # A look at the power and at nova's records is good for this long.
 _BATCH_SECONDS = 5.0
 _READY = incident.ServerState.READY
@@ -159,9 +161,7 @@ class Recovery:
         service = self.snapshot.services.get(subject.host)
         return (
             self._heartbeat(subject, now),
-            self.ctx.probe.probe(
-                subject.host, service.address if service else ''
-            ),
+            self._probe(subject),
             _nova_reading(service, now),
         )
 
@@ -284,27 +284,44 @@ class Recovery:
 
     # --- power ------------------------------------------------------------
 
-    def _alive(self, subject: incident.Incident) -> str:
-        """Return what shows that the host lives after all, '' if nothing."""
+    def _signs_of_life(self, subject: incident.Incident) -> str:
+        """Return what shows that the host lives after all, '' if nothing.
+
+        A host that came back after its fence is switched off again, whatever
+        it sends.
+        """
         if subject.fence is None or subject.fence.attempt > 1:
             return ''
-        reading = self._heartbeat(subject, self.ctx.store.now())
-        if reading.sign != incident.Sign.ALIVE:
-            return ''
-        return f"Host '{subject.host}' sent a heartbeat"
+        heartbeat = self._heartbeat(subject, self.ctx.store.now())
+        if heartbeat.sign == incident.Sign.ALIVE:
+            return 'sent a heartbeat'
+        if self._fresh_probe(subject).sign == incident.Sign.ALIVE:
+            return 'answers the probe'
+        return ''
+
+    def _fresh_probe(self, subject: incident.Incident) -> incident.Reading:
+        """Return the last probe, or a new one if that was a while ago."""
+        last = evidence.of(subject.readings, evidence.PROBE)
+        if last and self.ctx.store.now() - last.at <= _PROBE_FRESH:
+            return last
+        return self._probe(subject)
+
+    def _probe(self, subject: incident.Incident) -> incident.Reading:
+        service = self.snapshot.services.get(subject.host)
+        return self.ctx.probe.probe(
+            subject.host, service.address if service else ''
+        )
 
     def _read_power(self, subject: incident.Incident) -> incident.Incident:
-        alive = self._alive(subject)
-        if alive:
-            subject = self.ctx.apply(
-                subject, events.SignOfLife(self.ctx.store.now(), alive)
-            )
+        now = self.ctx.store.now
+        heartbeat = self._heartbeat(subject, now())
+        if heartbeat.sign == incident.Sign.ALIVE:
+            subject = self._lives(subject, 'sent a heartbeat')
             if subject.phase == Phase.CANCELLED:
                 return subject
         if subject.phase == Phase.NEEDS_OPERATOR:
-            now = self.ctx.store.now()
             subject = self.ctx.apply(
-                subject, events.Heard(now, self._readings(subject, now))
+                subject, events.Heard(now(), self._readings(subject, now()))
             )
         fencing = self.ctx.fencing
         try:
@@ -312,32 +329,63 @@ class Recovery:
             reading = fencing.read(subject.host)
         except doors.DoorError as error:
             return self.ctx.apply(
-                subject,
-                events.PowerUnread(self.ctx.store.now(), str(error)),
+                subject, events.PowerUnread(now(), str(error))
             )
+        if reading.power == incident.Power.OFF:
+            alive = self._contradicts_off(subject, heartbeat)
+            if alive:
+                return self.ctx.apply(
+                    subject,
+                    events.PowerUnread(
+                        now(),
+                        f'{driver} reads Off, yet {alive}; a host that is '
+                        'heard is not off',
+                    ),
+                )
         return self.ctx.apply(
             subject,
             events.PowerRead(
-                self.ctx.store.now(),
-                driver,
-                reading,
-                self.snapshot.mark(subject.host),
+                now(), driver, reading, self.snapshot.mark(subject.host)
             ),
         )
 
+    def _lives(
+        self, subject: incident.Incident, how: str
+    ) -> incident.Incident:
+        """Tell that the host lives, unless it was fenced before."""
+        if subject.fence is None or subject.fence.attempt > 1:
+            return subject
+        return self.ctx.apply(
+            subject,
+            events.SignOfLife(
+                self.ctx.store.now(), f"Host '{subject.host}' {how}"
+            ),
+        )
+
+    def _contradicts_off(
+        self, subject: incident.Incident, heartbeat: incident.Reading
+    ) -> str:
+        """Return which channel hears a host whose device reads Off."""
+        if heartbeat.sign == incident.Sign.ALIVE:
+            return f'it sent a heartbeat {heartbeat.age or 0.0:.1f} s ago'
+        if self._fresh_probe(subject).sign == incident.Sign.ALIVE:
+            return 'it answers the probe'
+        return ''
+
     def _power_off(self, subject: incident.Incident) -> incident.Incident:
-        alive = self._alive(subject)
-        if alive and subject.fence and not subject.fence.calls:
-            return self.ctx.apply(
-                subject, events.SignOfLife(self.ctx.store.now(), alive)
-            )
+        alive = self._signs_of_life(subject)
+        if alive:
+            return self._lives(subject, alive)
         fence = subject.fence
         now = self.ctx.store.now()
         if fence and not fence.calls and fence.attempt == 1:
             if now - fence.intended_at > self.ctx.settings.patience.intent_ttl:
                 return self.ctx.apply(subject, events.IntentExpired(now))
         fencing = self.ctx.fencing
-        driver = fencing.driver_name(subject.host)
+        try:
+            driver = fencing.driver_name(subject.host)
+        except doors.DoorError as error:
+            return self.ctx.apply(subject, events.PowerUnread(now, str(error)))
         subject = self.ctx.apply(
             subject, events.PowerCalled(self.ctx.store.now(), driver)
         )

@@ -313,8 +313,11 @@ def _ask_operator(
 
 
 def alive_while_fencing(
-    subject: incident.Incident, event: events.SignOfLife, _: waits.Patience
+    subject: incident.Incident,
+    event: events.SignOfLife,
+    patience: waits.Patience,
 ) -> incident.Incident:
+    """End a fence that has not begun, or that its device ignored."""
     fence = notes.fence_of(subject)
     if fence.attempt == 1 and fence.calls == 0:
         return cancel(
@@ -322,7 +325,19 @@ def alive_while_fencing(
             event.at,
             f'{event.text} before it was switched off; nothing was done',
         )
-    # Once asked, a device may switch off at any moment: go on to Off. But
+    asked_at = fence.called_at or fence.intended_at
+    if (
+        fence.attempt == 1
+        and fence.power == incident.Power.ON
+        and event.at - asked_at >= patience.fence_repeat
+    ):
+        return cancel(
+            subject,
+            event.at,
+            f'{event.text}, and its device did not switch it off within '
+            f'{patience.fence_repeat:.0f} s; nothing was evacuated',
+        )
+    # Once asked, a device may switch off at any moment: go on reading. But
     # nobody may attest that the host is off while it is heard.
     heard = incident.Reading(
         evidence.HEARTBEAT, incident.Sign.ALIVE, event.at, 0.0, event.text
