@@ -143,7 +143,7 @@ def check_complete(found: Iterable[events.Event]) -> None:
 
 
 def _event_classes(base: type) -> set[type]:
-    direct = set(base.__subclasses__())
+    direct: set[type] = set(base.__subclasses__())
     return direct.union(*(_event_classes(each) for each in direct))
 
 
