@@ -282,6 +282,32 @@ class Recovery:
             fences=fences,
         )
 
+    # --- an operator's word -----------------------------------------------
+
+    def attested(
+        self, subject: incident.Incident, by: str, reason: str
+    ) -> events.Attested:
+        """Return an operator's word with what can be heard and read now."""
+        power = incident.Power.UNKNOWN
+        try:
+            reading = self.ctx.fencing.read(subject.host)
+        except doors.DoorError:
+            # The reason why an operator is asked at all.
+            pass
+        else:
+            record = self.snapshot.records.get(subject.host)
+            if record and reading.system_uuid == record.system_uuid:
+                power = reading.power
+        now = self.ctx.store.now()
+        return events.Attested(
+            now,
+            by,
+            reason,
+            self.snapshot.mark(subject.host),
+            self._readings(subject, now),
+            power,
+        )
+
     # --- power ------------------------------------------------------------
 
     def _signs_of_life(self, subject: incident.Incident) -> str:

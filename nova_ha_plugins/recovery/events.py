@@ -103,11 +103,18 @@ class PowerUnread(Event):
 
 @dataclasses.dataclass(frozen=True)
 class Attested(Event):
-    """An operator says that the host is off, and signs for it."""
+    """An operator says that the host is off, and signs for it.
+
+    :ivar readings: what the channels say at this moment; () if they were not
+        asked.
+    :ivar power: what the host's own device says at this moment.
+    """
 
     by: str
     reason: str
     beat_mark: tuple[str, int] | None
+    readings: tuple[incident.Reading, ...] = ()
+    power: incident.Power = incident.Power.UNKNOWN
 
 
 @dataclasses.dataclass(frozen=True)

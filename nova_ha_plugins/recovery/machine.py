@@ -10,6 +10,7 @@ that is saved before the call is made.
 """
 
 from collections.abc import Callable
+import dataclasses
 import enum
 import typing
 
@@ -149,6 +150,7 @@ def _released(
         )
     if (
         subject.phase == Phase.NEEDS_OPERATOR
+        and notes.fence_of(subject).attempt == 1
         and subject.forced_down == StepState.NONE
         and not subject.listed
     ):
@@ -179,7 +181,9 @@ def _released(
 def _attested(
     subject: incident.Incident, event: events.Attested
 ) -> incident.Incident:
-    refusal = _why_not_attest(subject)
+    if event.readings:
+        subject = dataclasses.replace(subject, readings=event.readings)
+    refusal = _why_not_attest(subject, event.power)
     if refusal:
         return notes.add(
             subject,
@@ -187,6 +191,8 @@ def _attested(
             'attest-refused',
             f'{event.by} attested that the host is off; refused: {refusal}',
         )
+    if subject.phase == Phase.EVACUATING:
+        return _attested_again(subject, event)
     attempt = subject.fence.attempt if subject.fence else 1
     record = incident.FenceRecord(
         state=incident.FenceState.VALID,
@@ -208,10 +214,36 @@ def _attested(
     )
 
 
-def _why_not_attest(subject: incident.Incident) -> str:
+def _attested_again(
+    subject: incident.Incident, event: events.Attested
+) -> incident.Incident:
+    """The device of a fenced host went silent: an operator stands in."""
+    return notes.add(
+        subject,
+        event.at,
+        'attested',
+        f'{event.by} attested that the host is still off: {event.reason}',
+        code='',
+        reason='',
+        next_look_at=None,
+        fence=dataclasses.replace(
+            notes.fence_of(subject),
+            evidence_class=incident.FenceClass.OPERATOR_ATTESTED,
+            confirmed_at=event.at,
+            by=event.by,
+            raw=event.reason,
+        ),
+    )
+
+
+def _why_not_attest(subject: incident.Incident, power: incident.Power) -> str:
     if subject.phase == Phase.FENCING:
         return 'its power is being switched off and read; wait for that'
-    if subject.phase not in (
+    unread = subject.phase == Phase.EVACUATING and subject.code in (
+        'power-unread',
+        'identity-mismatch',
+    )
+    if not unread and subject.phase not in (
         Phase.SUSPECTED,
         Phase.HELD,
         Phase.NEEDS_OPERATOR,
@@ -225,7 +257,8 @@ def _why_not_attest(subject: incident.Incident) -> str:
             return f'the {reading.channel} still hears the host'
     if not subject.readings:
         return 'no channel has been read yet; try again in a few seconds'
-    if subject.fence and subject.fence.power == incident.Power.ON:
+    last = subject.fence.power if subject.fence else incident.Power.UNKNOWN
+    if incident.Power.ON in (power, last):
         return 'its fencing device reads On'
     return ''
 
