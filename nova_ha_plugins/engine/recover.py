@@ -7,6 +7,7 @@ event. A failure of a door that says nothing changes nothing; the next round
 asks again.
 """
 
+import collections
 from collections.abc import Callable
 from collections.abc import Sequence
 
@@ -248,10 +249,23 @@ class Recovery:
             if host.silent_for >= timeout
         } - snapshot.contained
         arm = snapshot.arm
+        opened = self.ctx.store.open_incidents()
+        # The open ones also when there were many since: a flood of false
+        # alarms must not push a fence out of sight.
+        past = {
+            each.uuid: each
+            for each in (*self.ctx.store.incidents(limit=500), *opened)
+        }
         fences = tuple(
-            gates.PastFence(past.host, past.domain, past.fence.intended_at)
-            for past in self.ctx.store.incidents(limit=500)
-            if past.fence is not None
+            gates.PastFence(each.host, each.domain, each.fence.intended_at)
+            for each in past.values()
+            if each.fence is not None
+        )
+        incoming = collections.Counter(
+            server.destination
+            for each in opened
+            for server in each.servers
+            if server.state == incident.ServerState.EVACUATING
         )
         # No step of a new incident has forced anything down yet, so whoever
         # did is somebody else.
@@ -276,6 +290,7 @@ class Recovery:
                     mapped=record.map_state == 'verified',
                     map_text=record.map_text,
                     foreign=record.host in forced,
+                    incoming=incoming[record.host],
                 )
                 for record in snapshot.records.values()
             ),

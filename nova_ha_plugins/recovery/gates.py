@@ -45,6 +45,7 @@ class HostState:
     :ivar silent: its heartbeat is overdue and no fence accounts for that.
     :ivar foreign: nova's service was forced down by somebody else.
     :ivar mapped: its fencing device proved to be its own, while it lived.
+    :ivar incoming: servers of other failed hosts on their way to it.
     """
 
     host: str
@@ -53,6 +54,7 @@ class HostState:
     mapped: bool
     map_text: str = ''
     foreign: bool = False
+    incoming: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +102,7 @@ def hold(
         or _foreign(subject, fleet)
         or _evidence(subject, verdict, silent_probes, limits)
         or _warm_up(subject, fleet, limits)
-        or _worth_it(subject)
+        or _worth_it(subject, fleet)
         or _mapped(subject, fleet)
         or _storm(subject, fleet, limits)
         or _armed(subject, fleet)
@@ -203,7 +205,11 @@ def _warm_up(
     return None
 
 
-def _worth_it(subject: incident.Incident) -> Hold | None:
+def _worth_it(subject: incident.Incident, fleet: Fleet) -> Hold | None:
+    # A server that was on its way here may have a guest here, and cannot be
+    # sent elsewhere before this host is off.
+    if any(h.incoming for h in fleet.hosts if h.host == subject.host):
+        return None
     if any(
         server.state == incident.ServerState.QUEUED
         for server in subject.servers
