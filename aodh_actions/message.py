@@ -31,7 +31,8 @@ def clean(value: Any) -> str:
     """Return a value as text that may be stored and logged."""
     if not isinstance(value, str | int | float):
         return ''
-    text = str(value)[:LONGEST].encode('utf-8', 'replace').decode('utf-8')
+    # A lone surrogate, which no database takes, is not printable either.
+    text = str(value)[:LONGEST]
     return ''.join(char if char.isprintable() else ' ' for char in text)
 
 

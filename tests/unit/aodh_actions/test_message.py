@@ -88,6 +88,12 @@ class SuspectedHostTest(unittest.TestCase):
                 message.suspected_host('alarm', {'event': event(host=host)})
             self.assertNotIn(str(host), str(caught.exception))
 
+    def test_odd_traits_are_left_out(self):
+        odd = [['host', 1], 'host', [['x'], 1, 'y'], None, ['n', 1, 'v', 2]]
+        event = {'traits': [*odd, ['host', 1, 'cmp-1']]}
+
+        self.assertEqual({'host': 'cmp-1'}, message.traits(event))
+
     @hypothesis.given(st.sampled_from(['alarm', 'ok']), json_values)
     def test_any_json_gives_a_host_or_a_refusal(self, state, data):
         try:

@@ -342,8 +342,9 @@ class HostileTest(WebhookCase):
             reason_data={'event': test_message.event(host='<script>')}
         )
         first = self.post(body, token=self.admin)
-        second = self.post(path='/v1/alarm?host=a%20b', token=self.admin)
-        third = self.post(path='/v1/alarm?host=%FF', token=self.admin)
+        body = test_message.alarm(reason_data=None)
+        second = self.post(body, '/v1/alarm?host=a%20b', self.admin)
+        third = self.post(body, '/v1/alarm?host=%FF', self.admin)
 
         for response in (first, second, third):
             self.assert_refused(400, response)

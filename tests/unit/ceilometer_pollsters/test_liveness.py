@@ -96,6 +96,16 @@ class LivenessTest(unittest.TestCase):
             payload,
         )
 
+    def test_a_host_that_stays_down_is_told_again_but_logged_once(self):
+        self.store.ages = {'a': 0.5, 'b': 7.5, 'c': 0.7}
+        with self.assertLogs(liveness.LOG.logger, 'WARNING') as logged:
+            self.cycle(1e6)
+            self.cycle(11.0)
+            self.cycle(11.0)
+
+        self.assertEqual(3, self.manager.notifier.error.call_count)
+        self.assertEqual(1, len(logged.output))
+
     def test_the_return_of_a_host_is_an_event_too(self):
         self.store.ages = {'a': 0.5, 'b': 7.5, 'c': 0.7}
         self.cycle(1e6)
