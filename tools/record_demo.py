@@ -123,7 +123,8 @@ def picture(frames: list[console.Console], still: int) -> str:
         if number == len(parts) - 1:
             ends = 100.0
         moving.append(
-            f'#f{number} {{ animation: f{number} {total}s step-end infinite; }}'
+            f'#f{number} {{ animation: f{number} {total}s step-end '
+            'infinite; }'
         )
         # A frame from the first one on: 0 % needs no rule of its own there.
         hidden = '' if number == 0 else '0% { opacity: 0; } '
@@ -150,8 +151,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog='tools/record-demo',
         description=__doc__,
-        epilog='What follows -- goes to the demo, for example '
-        '-- --servers 8.',
+        epilog='What follows -- goes to the demo, for example -- --servers 8.',
     )
     parser.add_argument(
         '--output',
