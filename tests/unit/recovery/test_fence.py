@@ -545,7 +545,6 @@ class ReleaseTest(unittest.TestCase):
 
         self.assertEqual(FenceState.VOID, found.fence.state)
 
-    @unittest.expectedFailure  # reported: contain() forgets the first one
     def test_it_does_not_dismiss_a_host_that_was_contained_before(self):
         # Contained, back, off again, and back before it was forced down.
         subject = examples.make(
