@@ -489,6 +489,46 @@ class AttestTest(unittest.TestCase):
 
         self.refused(subject, 'the probe still hears the host')
 
+    def test_what_is_heard_and_read_at_that_moment_refuses_it(self):
+        subject = self.silent(Phase.HELD)
+        for now, words in (
+            (
+                {'readings': examples.readings(heartbeat=Sign.ALIVE)},
+                'the heartbeat still hears the host',
+            ),
+            ({'power': Power.ON}, 'reads On'),
+        ):
+            found = after(subject, dataclasses.replace(self.WORD, **now))
+
+            self.assertEqual(Phase.HELD, found.phase)
+            self.assertIsNone(found.fence)
+            self.assertIn(words, found.timeline[-1].text)
+
+    def test_it_stands_in_for_a_device_that_went_silent_later(self):
+        for code in ('power-unread', 'identity-mismatch'):
+            subject = self.silent(Phase.EVACUATING, code=code)
+
+            found = after(subject, self.WORD)
+
+            self.assertEqual(Phase.EVACUATING, found.phase)
+            self.assertEqual('', found.code)
+            self.assertEqual(FenceState.VALID, found.fence.state)
+            self.assertEqual(
+                incident.FenceClass.OPERATOR_ATTESTED,
+                found.fence.evidence_class,
+            )
+            self.assertEqual(subject.fence.beat_mark, found.fence.beat_mark)
+
+    def test_it_does_not_stand_in_while_the_host_is_heard(self):
+        self.refused(
+            examples.make(
+                Phase.EVACUATING,
+                code='power-unread',
+                readings=examples.readings(heartbeat=Sign.ALIVE),
+            ),
+            'the heartbeat still hears the host',
+        )
+
     def test_nova_that_says_up_does_not_refuse_it(self):
         subject = dataclasses.replace(
             self.silent(Phase.HELD),

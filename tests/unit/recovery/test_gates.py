@@ -207,6 +207,17 @@ class ProtectedTest(unittest.TestCase):
         self.assertIn('2 servers in all', found.reason)
         self.assertIn('reported, not fenced', found.reason)
 
+    def test_servers_on_their_way_to_the_host_make_it_worth_a_fence(self):
+        subject = examples.make(servers=())
+
+        self.assertIsNone(hold(subject, fleet=with_own(incoming=1)))
+
+        elsewhere = examples.fleet()
+        other = dataclasses.replace(elsewhere.hosts[3], incoming=1)
+        hosts = (*elsewhere.hosts[:3], other, *elsewhere.hosts[4:])
+        found = hold(subject, fleet=examples.fleet(hosts=hosts))
+        self.assertEqual('nothing-protected', found.code)
+
     def test_an_unknown_host_is_not_mapped(self):
         found = hold(examples.make(host='stranger'))
 
