@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
+from concurrent import futures
+import threading
 import unittest
 from unittest import mock
 
@@ -128,6 +130,83 @@ class PublisherTest(unittest.TestCase):
         self.assertIn('DBConnectionError', logged.output[0])
         self.assertIn('2 were lost', logged.output[1])
         self.assertNotIn('hunter2', str(logged.output))
+
+    def test_what_arrives_while_one_writes_is_written_together(self):
+        writing, go_on = threading.Event(), threading.Event()
+        real = self.store.beats
+
+        def slow(heard):
+            writing.set()
+            go_on.wait(10)
+            real(heard)
+
+        self.store.beats = slow
+        first = threading.Thread(
+            target=self.publisher.publish_samples, args=([heartbeat('a')],)
+        )
+        first.start()
+        writing.wait(10)
+        for host, sequence in (('b', 1), ('c', 5), ('c', 6), ('c', 4)):
+            self.publisher.publish_samples(
+                [heartbeat(host, sequence=sequence)]
+            )
+        self.assertEqual([], self.store.batches)
+        go_on.set()
+        first.join(10)
+
+        self.assertEqual(
+            [[('a', 7)], [('b', 1), ('c', 6)]],
+            [
+                [(one.host, one.sequence) for one in batch]
+                for batch in self.store.batches
+            ],
+        )
+
+    def test_heartbeats_of_two_boots_both_wait(self):
+        self.publisher._writing = True
+        self.publisher.publish_samples([heartbeat('a', sequence=9)])
+        self.publisher.publish_samples(
+            [heartbeat('a', boot_id='new', sequence=1)]
+        )
+
+        self.assertEqual(2, len(self.publisher._waiting))
+
+    def test_an_error_that_nobody_expected_does_not_end_the_writing(self):
+        self.store.beats = mock.Mock(side_effect=[ZeroDivisionError, None])
+        with self.assertRaises(ZeroDivisionError):
+            self.publisher.publish_samples([heartbeat()])
+        self.publisher.publish_samples([heartbeat(sequence=8)])
+
+        self.assertEqual(2, self.store.beats.call_count)
+
+    def test_a_writer_returns_although_heartbeats_never_end(self):
+        def more(heard):
+            self.store.batches.append(heard)
+            self.publisher.publish_samples(
+                [heartbeat(sequence=heard[0].sequence + 1)]
+            )
+
+        self.store.beats = more
+        self.publisher.publish_samples([heartbeat(sequence=0)])
+        self.assertEqual(publisher.TURNS, len(self.store.batches))
+
+        self.publisher.publish_samples([heartbeat(sequence=1000)])
+        self.assertEqual(1000, self.store.batches[publisher.TURNS][0].sequence)
+
+    def test_many_threads_lose_no_host(self):
+        hosts = [f'cmp-{number}' for number in range(200)]
+        with futures.ThreadPoolExecutor(16) as pool:
+            list(
+                pool.map(
+                    lambda host: self.publisher.publish_samples(
+                        [heartbeat(host)]
+                    ),
+                    hosts,
+                )
+            )
+
+        stored = [one.host for batch in self.store.batches for one in batch]
+        self.assertEqual(sorted(hosts), sorted(stored))
 
     def test_events_are_refused_with_a_sentence(self):
         with self.assertLogs(publisher.LOG.logger, 'ERROR') as logged:
