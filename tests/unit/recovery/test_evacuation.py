@@ -225,7 +225,7 @@ class WhereItIsTest(unittest.TestCase):
 
         found = look(examples.server(), None, view)
 
-        self.assertNotEqual(ServerState.READY, found.state)
+        self.assertEqual(ServerState.QUEUED, found.state)
 
     def test_a_server_that_ran_and_came_back_stopped_is_not_recovered(self):
         view = dataclasses.replace(THERE, vm_state='stopped')
@@ -411,7 +411,12 @@ class AgainTest(unittest.TestCase):
 class IntentTest(unittest.TestCase):
     def test_the_intent_counts_the_attempt_before_the_call(self):
         subject = evacuating(
-            examples.server(state=ServerState.READY, retry_at=NOW)
+            examples.server(
+                state=ServerState.READY,
+                retry_at=NOW,
+                migration_uuid='old',
+                destination='d9',
+            )
         )
 
         found = machine.step(
@@ -422,6 +427,9 @@ class IntentTest(unittest.TestCase):
         self.assertEqual(ServerState.REQUESTED, server.state)
         self.assertEqual((1, NOW + 1), (server.attempts, server.intended_at))
         self.assertFalse(server.answered)
+        self.assertIsNone(server.destination)
+        self.assertIsNone(server.migration_uuid)
+        self.assertIsNone(server.retry_at)
         self.assertEqual('evacuate', found.timeline[-1].code)
 
     def test_an_accepted_call_waits_for_its_record(self):

@@ -93,7 +93,29 @@ class AssessTest(unittest.TestCase):
         )
 
         self.assertEqual(Phase.FENCING, found.phase)
+        self.assertEqual(('', ''), (found.code, found.reason))
         self.assertEqual(['held:warm-up', 'held:storm'], codes(found)[:2])
+
+    def test_holds_that_come_and_go_get_one_line_a_minute_each(self):
+        subject = examples.make()
+        for second in (0, 1, 2, 3, 59, 60, 61, 62):
+            code = 'storm' if second % 2 else 'degraded'
+            subject = after(
+                subject,
+                examples.assessed(
+                    at=NOW + second, hold=gates.Hold(code, 'why')
+                ),
+            )
+
+        self.assertEqual(
+            [
+                (0, 'held:degraded'),
+                (1, 'held:storm'),
+                (60, 'held:degraded'),
+                (61, 'held:storm'),
+            ],
+            [(entry.at - NOW, entry.code) for entry in subject.timeline],
+        )
 
     def test_what_was_seen_is_kept_as_evidence(self):
         found = after(examples.make(), examples.assessed(silent_probes=4))
