@@ -16,10 +16,17 @@ from nova_ha_plugins.recovery import progress
 
 # What a record with this status can turn out to be; spares reading records
 # that cannot match. States that are not here can have any status.
+_OPEN = ('accepted', 'pre-migrating', 'completed')
 _STATUSES_OF_STATE = {
-    progress.State.QUEUED: ('accepted', 'completed'),
-    progress.State.RUNNING: ('accepted', 'pre-migrating', 'completed'),
+    progress.State.QUEUED: _OPEN,
+    progress.State.RUNNING: _OPEN,
+    progress.State.SUPERSEDED: _OPEN,
+    progress.State.SUCCEEDED: ('done', *_OPEN),
+    progress.State.FAILED: ('error', 'failed', *_OPEN),
 }
+
+# Records that are read at a time when most of them may not be wanted.
+_SEARCH_PAGE = 200
 
 
 class ServerEvacuationsController(compat.Controller):
@@ -80,10 +87,11 @@ class EvacuationsController(compat.Controller):
         limit, marker = compat.common.get_limit_and_marker(req)
         wanted = _Filter(req.GET)
         items: list[dict[str, typing.Any]] = []
+        size = wanted.page_size(limit)
         more = limit > 0
         while more and len(items) < limit:
-            records = self._page(ctxt, wanted.for_nova(), limit, marker)
-            more = len(records) == limit
+            records = self._page(ctxt, wanted.for_nova(), size, marker)
+            more = len(records) == size
             if records:
                 marker = records[-1].uuid
             items += self._matching(ctxt, records, wanted, bool(with_host))
@@ -163,6 +171,12 @@ class _Filter:
                 }
             )
         return filters
+
+    def page_size(self, limit: int) -> int:
+        """Give how many records to read for that many wanted ones."""
+        if not (self.states or self.host or self.destination):
+            return limit
+        return min(max(limit, _SEARCH_PAGE), compat.CONF.api.max_limit)
 
     def allows(self, record: typing.Any) -> bool:
         """Tell whether the record of nova is wanted."""

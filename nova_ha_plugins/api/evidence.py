@@ -87,7 +87,11 @@ def read_all_cells(
     if server_uuids:
         uuids = sorted(set(server_uuids))
         for result in compat.in_all_cells(ctxt, read_cell, uuids):
-            found.update(result)
+            for uuid, evidence in result.items():
+                # A server that was resized into another cell has left rows in
+                # the first one.
+                if uuid not in found or evidence.guest is not None:
+                    found[uuid] = evidence
     return found
 
 
@@ -128,11 +132,12 @@ def _read_guests(
             model.task_state,
             model.updated_at,
             model.deleted,
+            model.hidden,
         ).where(model.uuid.in_(uuids))
     )
     for row in rows:
         found[row.uuid].project_id = row.project_id
-        if row.deleted:
+        if row.deleted or row.hidden:
             continue
         found[row.uuid].guest = progress.Guest(
             host=row.host,

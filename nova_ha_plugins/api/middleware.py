@@ -50,6 +50,15 @@ class InstanceHA:
         except versions.VersionError as error:
             fault = webob.exc.status_map[error.status]
             return compat.Fault(fault(explanation=str(error)))
+        if 'nova.context' not in request.environ:
+            return compat.Fault(
+                webob.exc.HTTPInternalServerError(
+                    explanation=(
+                        "The filter 'instance_ha' found nobody: in nova's "
+                        'api-paste.ini it must come after keystonecontext'
+                    )
+                )
+            )
         compat.register_rules(policies.list_rules())
         response = request.get_response(resource)
         # A second line, which clients fold: "compute 2.1, instance-ha 1.0".

@@ -125,7 +125,7 @@ def _reading(reading: core.Reading) -> Item:
         'channel': reading.channel,
         'sign': str(reading.sign),
         'at': _time(reading.at),
-        'age': reading.age,
+        'age': None if reading.age is None else round(reading.age, 3),
         'text': reading.text,
     }
 

@@ -22,7 +22,9 @@ INCIDENTS = '/os-instance-ha/incidents'
 OWNER = {'user': 'fake', 'roles': 'reader,member'}
 
 
-class InstanceHATest(base.NovaTestCase):
+class RecoveryTestCase(base.NovaTestCase):
+    """Nova with a store of ours beside it."""
+
     def setUp(self):
         super().setUp()
         database_conf.register_opts(compat.CONF)
@@ -93,6 +95,8 @@ class InstanceHATest(base.NovaTestCase):
         )
         return store.create(dataclasses.replace(subject, **changes), None)
 
+
+class InstanceHATest(RecoveryTestCase):
     def test_status_tells_arm_state_engine_hosts_and_incidents(self):
         store = self.use_store()
         fresh = self.ask(STATUS)['instance_ha']

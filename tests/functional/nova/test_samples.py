@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The samples of the API reference have the fields that the API gives."""
+
+import json
+import pathlib
+
+from nova_ha_plugins.store import values
+from tests.functional.nova import test_instance_ha
+
+SAMPLES = pathlib.Path(__file__, '../../../../api-ref/source/samples')
+
+
+def fields(value):
+    """Names of all fields, however deep; of a list its first element."""
+    if isinstance(value, list):
+        return [fields(value[0])] if value else []
+    if isinstance(value, dict):
+        return {key: fields(item) for key, item in value.items()}
+    return None
+
+
+class SamplesTest(test_instance_ha.RecoveryTestCase):
+    def sample(self, name):
+        return json.loads((SAMPLES.resolve() / name).read_text())
+
+    def compare(self, name, answer, *free):
+        """:param free: dictionaries whose keys are data, not fields."""
+        found, expected = fields(answer), fields(self.sample(name))
+        for side in (found, expected):
+            for path in free:
+                place = side
+                *way, last = path.split('.')
+                for step in way:
+                    place = place[step]
+                    place = place[0] if isinstance(place, list) else place
+                place[last] = None
+        self.assertEqual(found, expected, name)
+
+    def test_evacuations(self):
+        self.start_hosts('host1', 'host2')
+        server = self.boot('host1')
+        self.kill('host1')
+        self._evacuate_server(server, expected_state='ACTIVE')
+        path = f'/servers/{server["id"]}/evacuations'
+        owner = {'user': 'fake', 'roles': 'reader,member'}
+
+        self.compare('server-evacuations-list-resp.json', self.ask(path))
+        self.compare(
+            'evacuations-list-resp.json', self.ask('/os-evacuations?limit=1')
+        )
+        shown = self.ask(f'{path}/1', **owner)['evacuation']
+        sample = self.sample('server-evacuation-show-owner-resp.json')
+        self.assertEqual(shown.keys(), sample['evacuation'].keys())
+        self.assertEqual(
+            {key for key, value in shown.items() if value is None},
+            {k for k, v in sample['evacuation'].items() if v is None},
+        )
+
+    def test_status_and_incidents(self):
+        store = self.use_store()
+        store.save_host_record(values.HostRecord('host1', 's1'))
+        store.save_engine_status({'owner': 'ctl:1'})
+        subject = self.store_incident(store)
+        status, incidents = '/os-instance-ha', '/os-instance-ha/incidents'
+        path = f'{incidents}/{subject.uuid}'
+
+        self.compare(
+            'status-show-resp.json',
+            self.ask(status),
+            'instance_ha.open_incidents_by_phase',
+        )
+        self.compare(
+            'incidents-list-resp.json',
+            self.ask(incidents),
+            'incidents.servers_by_state',
+        )
+        self.compare(
+            'incident-show-resp.json',
+            self.ask(path),
+            'incident.servers_by_state',
+        )
+        for verb in ('arm', 'disarm'):
+            body = self.sample(f'{verb}-req.json')
+            self.compare('arm-resp.json', self.act(status, body))
+        for verb in ('release', 'attest'):
+            body = self.sample(f'{verb}-req.json')
+            self.compare('fact-resp.json', self.act(path, body, 202))
+
+    def test_error(self):
+        self.compare(
+            'error-resp.json', self.ask('/os-evacuations?color=red', 400)
+        )
