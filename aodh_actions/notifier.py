@@ -10,9 +10,9 @@ any tenant use a plain one and would not say who it was.
 
 from typing import Any
 
-import tenacity
 from aodh import notifier
 from oslo_log import log
+import tenacity
 
 from aodh_actions import message
 from nova_ha_plugins.conf import opts

@@ -9,21 +9,21 @@ of it is read that its sender was not entitled to send, and every refusal is
 one sentence that repeats nothing of what came in.
 """
 
-import hmac
-import json
 from collections.abc import Callable
 from collections.abc import Iterable
+import hmac
+import json
 from typing import Any
 from typing import NoReturn
 
 import jsonschema
-import webob
-import webob.dec
-import webob.exc
 from keystoneauth1 import loading
 from keystonemiddleware import auth_token
 from oslo_config import cfg
 from oslo_log import log
+import webob
+import webob.dec
+import webob.exc
 
 from aodh_actions import message
 from nova_ha_plugins.conf import config

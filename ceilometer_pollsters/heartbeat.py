@@ -8,14 +8,14 @@ because ceilometer instantiates every pollster of a namespace in every
 process that names it.
 """
 
+from collections.abc import Iterable
 import os
 import pathlib
 import time
-from collections.abc import Iterable
 from typing import Any
 
-from ceilometer import sample
 from ceilometer.polling import plugin_base
+from ceilometer import sample
 from oslo_log import log
 
 from nova_ha_plugins.conf import nova_ha as nova_ha_conf

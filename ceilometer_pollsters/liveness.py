@@ -8,14 +8,14 @@ Events are sent again while a host stays down, because aodh delivers each at
 most once.
 """
 
+from collections.abc import Iterable
 import threading
 import time
-import weakref
-from collections.abc import Iterable
 from typing import Any
+import weakref
 
-from ceilometer import sample
 from ceilometer.polling import plugin_base
+from ceilometer import sample
 from oslo_log import log
 
 from ceilometer_pollsters import discovery

@@ -11,8 +11,8 @@ thread. So a quiet cloud sees each heartbeat stored at once, and a busy one
 pays for one transaction per batch.
 """
 
-import threading
 from collections.abc import Iterable
+import threading
 from typing import Any
 
 from ceilometer import publisher

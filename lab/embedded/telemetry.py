@@ -381,12 +381,12 @@ class Telemetry:
 
     def start_aodh(self) -> None:
         """Start aodh's services and serve its API."""
+        from aodh.api import app
         from aodh import evaluator
         from aodh import event
         from aodh import notifier
         from aodh import service
         from aodh import storage
-        from aodh.api import app
 
         conf = service.prepare_service(
             argv=[], config_files=[self._files.aodh()], prog='aodh'

@@ -21,10 +21,10 @@ While monitoring is blind a silent host is 'unknown', also one that was down
 before; nothing turns unknown into down by waiting.
 """
 
-import dataclasses
-import enum
 from collections.abc import Iterable
 from collections.abc import Mapping
+import dataclasses
+import enum
 
 from nova_ha_plugins.recovery import views
 

@@ -7,8 +7,8 @@ import unittest
 
 from aodhclient import client
 from aodhclient import exceptions
-from keystoneauth1 import session
 from keystoneauth1.identity import v3
+from keystoneauth1 import session
 
 from aodh_actions import webhook
 from lab.embedded import plan as planning

@@ -5,8 +5,8 @@
 import time
 import unittest
 
-from ceilometer import publisher
 from ceilometer.polling import manager
+from ceilometer import publisher
 from stevedore import extension
 
 from ceilometer_pollsters import publisher as our_publisher

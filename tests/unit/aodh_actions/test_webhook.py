@@ -7,11 +7,11 @@ import unittest
 from unittest import mock
 
 import fixtures
-import testtools
 from keystoneauth1 import fixture as token_fixture
 from keystonemiddleware import fixture as middleware_fixture
 from oslo_db import exception as db_exc
 from oslo_utils import uuidutils
+import testtools
 import webob
 
 from aodh_actions import webhook
@@ -237,7 +237,7 @@ class StrangerTest(WebhookCase):
 
     def test_the_secret_is_compared_in_constant_time(self):
         with mock.patch.object(
-            webhook.hmac, 'compare_digest', return_value=True
+            webhook.hmac, 'compare_digest', autospec=True, return_value=True
         ) as compare:
             response = self.post(path='/v1/alarm/other')
 
@@ -403,8 +403,8 @@ class WithoutKeystoneTest(WebhookCase):
 class FactoryTest(unittest.TestCase):
     def test_a_paste_file_may_name_the_configuration(self):
         with (
-            mock.patch.object(webhook.config, 'load') as load,
-            mock.patch.object(webhook, 'application') as made,
+            mock.patch.object(webhook.config, 'load', autospec=True) as load,
+            mock.patch.object(webhook, 'application', autospec=True) as made,
         ):
             webhook.app_factory({}, config_file='/etc/x.conf')
             webhook.app_factory({})

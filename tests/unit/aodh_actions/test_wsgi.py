@@ -23,7 +23,7 @@ class WsgiTest(testtools.TestCase):
         pathlib.Path(path).write_text(CONFIG)
         with (
             mock.patch.dict(os.environ, NOVA_HA_CONFIG=path),
-            mock.patch('oslo_log.log.setup'),
+            mock.patch('oslo_log.log.setup', autospec=True),
         ):
             module = runpy.run_module('aodh_actions.wsgi')
 

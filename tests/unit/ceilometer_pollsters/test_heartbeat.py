@@ -67,7 +67,7 @@ class HeartbeatTest(unittest.TestCase):
         self.assertEqual(sorted(set(numbers)), numbers)
 
     def test_the_sequence_goes_on_where_the_last_agent_left_it(self):
-        with mock.patch('time.clock_gettime_ns') as clock:
+        with mock.patch('time.clock_gettime_ns', autospec=True) as clock:
             clock.return_value = 5_000_000_000
             first = heartbeat.HeartbeatPollster(self.conf).next_sequence()
             clock.return_value = 6_000_000_000

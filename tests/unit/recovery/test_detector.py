@@ -6,9 +6,9 @@ import unittest
 import hypothesis
 from hypothesis import strategies as st
 
+import itertools
 from nova_ha_plugins.recovery import detector
 from nova_ha_plugins.recovery import views
-import itertools
 
 DOWN = detector.Liveness.DOWN
 UP = detector.Liveness.UP
