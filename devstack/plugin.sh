@@ -207,7 +207,7 @@ function start_nova_ha {
 
 # Run an openstack command as the service user of the engine.
 function _nova_ha_openstack {
-    env -u OS_CLOUD OS_PASSWORD=$SERVICE_PASSWORD openstack \
+    env -u OS_CLOUD OS_PASSWORD="$SERVICE_PASSWORD" openstack \
         --os-auth-type password --os-auth-url $KEYSTONE_SERVICE_URI \
         --os-username nova-ha \
         --os-user-domain-name "$SERVICE_DOMAIN_NAME" \
