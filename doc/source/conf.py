@@ -2,14 +2,6 @@
 
 """How the documentation is built: ``sphinx-build -W doc/source``."""
 
-import pathlib
-import subprocess
-import sys
-import typing
-
-HERE = pathlib.Path(__file__).parent
-ROOT = HERE.parent.parent
-
 extensions = [
     'cliff.sphinxext',
     'openstackdocstheme',
@@ -45,24 +37,3 @@ openstackdocs_pdf_link = False
 html_theme = 'openstackdocs'
 html_static_path = ['_static']
 html_last_updated_fmt = None
-
-
-def _write_phases(app: typing.Any) -> None:
-    """Walk through the state machine; the page includes what was found."""
-    # Its own script with a constant argument.
-    table = subprocess.run(  # noqa: S603
-        [sys.executable, str(ROOT / 'tools' / 'incident_diagram.py'), 'rst'],
-        env={'PYTHONPATH': str(ROOT), 'PYTHONWARNINGS': 'ignore'},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    target = HERE / '_generated' / 'phases.rst'
-    target.parent.mkdir(exist_ok=True)
-    if not target.exists() or target.read_text() != table.stdout:
-        target.write_text(table.stdout)
-
-
-def setup(app: typing.Any) -> None:
-    """Make what is generated before anything is read."""
-    app.connect('builder-inited', _write_phases)
