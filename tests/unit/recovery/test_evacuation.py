@@ -191,6 +191,8 @@ class AdoptTest(unittest.TestCase):
 
         self.assertEqual(ServerState.EVACUATING, found.state)
         self.assertEqual('mig-1', found.migration_uuid)
+        self.assertIsNone(found.retry_at)
+        self.assertEqual('', found.code)
 
 
 class WhereItIsTest(unittest.TestCase):

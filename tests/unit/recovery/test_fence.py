@@ -228,6 +228,7 @@ class PowerReadTest(unittest.TestCase):
         found = after(held, examples.power(Power.ON, at=NOW + 500))
 
         self.assertEqual(Phase.FENCING, found.phase)
+        self.assertEqual(('', ''), (found.code, found.reason))
         self.assertEqual(NOW + 500, found.fence.intended_at)
         self.assertEqual(
             machine.Do.POWER_OFF, machine.todo(found, NOW + 500, PATIENCE)
@@ -264,6 +265,7 @@ class PowerReadTest(unittest.TestCase):
 
             self.assertEqual(Phase.NEEDS_OPERATOR, subject.phase)
             self.assertEqual('fence-unconfirmed', subject.code)
+            self.assertEqual(NOW + 70, subject.next_look_at)
             for words in (
                 examples.HOST,
                 '60 s',
@@ -366,6 +368,28 @@ class SignOfLifeTest(unittest.TestCase):
         found = after(subject, self.HEARD)
 
         self.assertEqual(Phase.FENCING, found.phase)
+
+    def test_it_ends_a_fence_whose_device_did_not_switch_off(self):
+        def heard(at, **changes):
+            given = {'calls': 1, 'called_at': NOW, 'power': Power.ON}
+            subject = examples.make(
+                Phase.FENCING, fence=examples.fence(**given | changes)
+            )
+            return after(subject, events.SignOfLife(at, 'heartbeat'))
+
+        ended = heard(NOW + 15)
+
+        self.assertEqual(Phase.CANCELLED, ended.phase)
+        self.assertEqual(FenceState.VOID, ended.fence.state)
+        self.assertIn('did not switch it off', ended.reason)
+        # Too early to say, not known to be on, or to be off in any case.
+        for going_on in (
+            heard(NOW + 14.9),
+            heard(NOW + 15, power=Power.CHANGING),
+            heard(NOW + 15, power=Power.UNKNOWN),
+            heard(NOW + 15, attempt=2),
+        ):
+            self.assertEqual(Phase.FENCING, going_on.phase)
 
     def test_after_a_call_it_forbids_to_attest_that_the_host_is_off(self):
         subject = examples.make(
@@ -528,12 +552,15 @@ class AttestTest(unittest.TestCase):
 
     def test_it_stands_in_for_a_device_that_went_silent_later(self):
         for code in ('power-unread', 'identity-mismatch'):
-            subject = self.silent(Phase.EVACUATING, code=code)
+            subject = self.silent(
+                Phase.EVACUATING, code=code, next_look_at=NOW + 99
+            )
 
             found = after(subject, self.WORD)
 
             self.assertEqual(Phase.EVACUATING, found.phase)
             self.assertEqual('', found.code)
+            self.assertIsNone(found.next_look_at)
             self.assertEqual(FenceState.VALID, found.fence.state)
             self.assertEqual(
                 incident.FenceClass.OPERATOR_ATTESTED,
