@@ -18,6 +18,7 @@ from nova_ha_plugins.nova import identity
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.store import api as store_api
 from tests.functional import telemetry
+from tests.functional.aodh import reader
 
 ACTION = 'trust+nova-ha://evacuate'
 
@@ -120,6 +121,40 @@ class AlarmTest(unittest.TestCase):
         self.assertFalse(fact.verified)
         self.assertFalse(self.allowed(fact))
         self.assertEqual([], self.new_incidents())
+
+    def test_the_engine_believes_the_administrator_and_not_the_tenant(self):
+        self.alarm('admin', ACTION)
+        self.alarm('alice', ACTION)
+        self.bus.send('compute.host.down', self.projects['demo'], host='cmp-1')
+        self.bus.send(
+            'compute.host.down', self.projects['admin'], host='cmp-2'
+        )
+        forged, honest = self.fact_of('cmp-1'), self.fact_of('cmp-2')
+
+        reader.read_inbox(self.cloud.conf, self.store, ['cmp-1', 'cmp-2'])
+
+        forged = self.store.fact(forged.uuid)
+        honest = self.store.fact(honest.uuid)
+        self.assertEqual(facts.FactState.REJECTED, forged.state)
+        self.assertIn('instance-ha:incidents:report', forged.text)
+        self.assertEqual(facts.FactState.ACCEPTED, honest.state)
+        (opened,) = self.new_incidents()
+        self.assertEqual('cmp-2', opened.host)
+
+    def test_deleting_the_alarm_once_it_is_read_changes_nothing(self):
+        made = self.alarm('admin', ACTION)
+        self.bus.send(
+            'compute.host.down', self.projects['admin'], host='cmp-3'
+        )
+        self.fact_of('cmp-3')
+        reader.read_inbox(self.cloud.conf, self.store, ['cmp-3'])
+
+        self.aodh('admin').alarm.delete(made['alarm_id'])
+
+        reader.read_inbox(self.cloud.conf, self.store, ['cmp-3'])
+        (opened,) = self.new_incidents()
+        self.assertEqual('cmp-3', opened.host)
+        self.assertIsNone(opened.closed_at)
 
     def test_a_tenant_cannot_bring_a_trust_of_somebody_else(self):
         with self.assertRaises(exceptions.ClientException) as caught:
