@@ -3,6 +3,7 @@
 """Nova's own functional environment, with our filter in its paste file."""
 
 import configparser
+import datetime
 import os
 import sys
 import warnings
@@ -10,8 +11,11 @@ import warnings
 # Before every other module of nova: it patches the process, or decides not to.
 import nova.tests.functional  # noqa: F401
 import fixtures
+from nova import context
+from nova import objects
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.functional import integrated_helpers
+from oslo_utils import uuidutils
 from oslo_utils.fixture import uuidsentinel
 import requests
 import sqlalchemy.exc
@@ -89,6 +93,65 @@ class NovaTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         server = self._build_server(networks='none', host=host, **kwargs)
         created = self.admin_api.post_server({'server': server})
         return self._wait_for_state_change(created, 'ACTIVE')
+
+    def write_evacuation(self, source, destination, age=0):
+        """Write what nova leaves in its database when one has succeeded.
+
+        For tests that are about the answer, not about evacuating.
+        """
+        admin = context.get_admin_context()
+        [cell] = [
+            mapping
+            for mapping in objects.CellMappingList.get_all(admin)
+            if not mapping.is_cell0()
+        ]
+        owner = context.RequestContext('fake', self.api.project_id)
+        asked = context.RequestContext('admin', self.api.project_id)
+        asked.timestamp -= datetime.timedelta(seconds=age)
+        with context.target_cell(owner, cell) as ctxt:
+            server = objects.Instance(
+                ctxt,
+                uuid=uuidutils.generate_uuid(),
+                user_id='fake',
+                project_id=self.api.project_id,
+                host=destination,
+                vm_state='active',
+                display_name='web',
+                flavor=objects.Flavor.get_by_flavor_id(admin, '1'),
+                system_metadata={},
+            )
+            server.create()
+        objects.InstanceMapping(
+            admin,
+            instance_uuid=server.uuid,
+            project_id=self.api.project_id,
+            cell_mapping=cell,
+            user_id='fake',
+        ).create()
+        with context.target_cell(asked, cell) as ctxt:
+            ctxt.timestamp = asked.timestamp
+            objects.InstanceAction.action_start(ctxt, server.uuid, 'evacuate')
+            for event in ('rebuild_server', 'compute_rebuild_instance'):
+                for step in ('event_start', 'event_finish'):
+                    method = getattr(objects.InstanceActionEvent, step)
+                    method(ctxt, server.uuid, event)
+            record = objects.Migration(
+                ctxt,
+                migration_type='evacuation',
+                status='pre-migrating',
+                instance_uuid=server.uuid,
+                source_compute=source,
+                source_node=source,
+                dest_compute=destination,
+                dest_node=destination,
+                dest_compute_id=1,
+                dest_host='192.0.2.19',
+                created_at=asked.timestamp,
+            )
+            record.create()
+            record.status = 'done'
+            record.save()
+        return {'id': server.uuid}
 
     def evacuate(self, server):
         self.admin_api.post_server_action(server['id'], {'evacuate': {}})

@@ -38,10 +38,8 @@ class SamplesTest(test_instance_ha.RecoveryTestCase):
         self.assertEqual(found, expected, name)
 
     def test_evacuations(self):
-        self.start_hosts('host1', 'host2')
-        server = self.boot('host1')
-        self.kill('host1')
-        self._evacuate_server(server, expected_state='ACTIVE')
+        server = self.write_evacuation('host1', 'host2')
+        self.write_evacuation('host1', 'host3')
         path = f'/servers/{server["id"]}/evacuations'
         owner = {'user': 'fake', 'roles': 'reader,member'}
 
