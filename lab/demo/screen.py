@@ -206,7 +206,8 @@ class LiveView(View):
     def _story(self, rows: int) -> console.RenderableType:
         grid = table.Table.grid(padding=(0, 1))
         for clock, sentence in self._lines[-rows:]:
-            grid.add_row(text.Text(clock, style='cyan'), sentence)
+            # Text, because '[code]' would be read as markup.
+            grid.add_row(text.Text(clock, style='cyan'), text.Text(sentence))
         return panel.Panel(grid, title='What happens')
 
 
