@@ -17,6 +17,7 @@ import dataclasses
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import notes
+from nova_ha_plugins.recovery import pacing
 from nova_ha_plugins.recovery import policy
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.recovery import waits
@@ -329,7 +330,7 @@ def _waiting(
         'server-slow',
         f"Server '{server.name or server.uuid}': {text}",
     )
-    return notes.put_server(subject, at, server, code='slow', reason=text)
+    return notes.put_server(subject, at, server, code=pacing.SLOW, reason=text)
 
 
 def is_open(record: views.MigrationView | None) -> bool:

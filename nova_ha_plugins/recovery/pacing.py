@@ -19,6 +19,10 @@ OPEN_STATES = frozenset(
 )
 
 
+# The code of a server whose evacuation makes no progress.
+SLOW = 'slow'
+
+
 @dataclasses.dataclass(frozen=True)
 class Caps:
     """How many evacuations may be open at once."""
@@ -48,6 +52,9 @@ def may_begin(
         for server in subject.servers:
             if server.uuid in begun and server.destination is None:
                 unplaced += 1
+            elif server.code == SLOW:
+                # Whatever became of it, it blocks its peers no longer.
+                continue
             elif server.state in OPEN_STATES:
                 if server.destination:
                     loads[server.destination] += 1

@@ -53,6 +53,7 @@ class Server:
     origin: str = ''
     first_state: str = ''
     touched: bool = False
+    changed_at: float = 0.0
 
 
 @dataclasses.dataclass
@@ -90,7 +91,7 @@ class _Work:
     original: str
     record: Migration | None
     dest: str = ''
-    boot: int = 0
+    starts: int = 0
 
 
 class Cloud:
@@ -113,6 +114,7 @@ class Cloud:
         self.spawn_seconds = 3.0
         self.no_capacity = False
         self._queue: dict[str, list[Callable[[], None]]] = {}
+
         world.on_compute_start = self._compute_started
         world.on_power_off = self._power_lost
         self._report()
@@ -136,6 +138,7 @@ class Cloud:
         for name, service in self.services.items():
             if self.serves(name):
                 service.last_seen = self.world.now
+                self._take(name)
         self.world.later(10.0, self._report)
 
     def serves(self, name: str) -> bool:
@@ -184,6 +187,10 @@ class Cloud:
             if migration.status in ('accepted', 'pre-migrating', 'done'):
                 migration.status = 'completed'
                 self.world.hosts[name].guests.pop(migration.server, None)
+        self._take(name)
+
+    def _take(self, name: str) -> None:
+        """Take the messages that waited in the bus."""
         for message in self._queue.pop(name, []):
             message()
 
@@ -310,7 +317,7 @@ class Cloud:
                 'tracker',
             )
             self.migrations.append(work.record)
-        work.boot = self.world.hosts[work.dest].boot
+        work.starts = self.world.hosts[work.dest].starts
         work.record.status, work.record.dest = 'pre-migrating', work.dest
         self._on_dest(work, _PREPARING, self._spawn)
         return None
@@ -318,14 +325,14 @@ class Cloud:
     def _on_dest(
         self, work: _Work, seconds: float, what: Callable[[_Work], None]
     ) -> None:
-        """Go on at the destination, if it is still the same boot of it.
+        """Go on at the destination, if it is still the same process.
 
         A host whose kernel hangs stands still, and goes on where it was.
         """
 
         def go_on() -> None:
             host = self.world.hosts[work.dest]
-            if not host.power or host.boot != work.boot or not host.compute:
+            if not host.compute or host.starts != work.starts:
                 work.migration.running = False
             elif not host.kernel or not (host.bus and self.world.bus):
                 self.world.later(1.0, go_on)

@@ -49,6 +49,8 @@ ServerState = incident.ServerState
 
 # The engine may take this long from a sign of life to know of it.
 FRESHNESS = 11.0
+# Nobody can know sooner than this that the bus is dead.
+GRACE = 5.0
 
 
 class Violation(BaseException):
@@ -159,7 +161,11 @@ class Invariants:
         self.intents[host] = (sim.world.now, zone)
         if after.released:
             return
-        self._demand(sim.world.bus, 'S6', f'fence of {host} with a dead bus')
+        self._demand(
+            sim.world.bus or sim.world.now - sim.world.bus_since < GRACE,
+            'S6',
+            f'fence of {host} with a dead bus',
+        )
         contained = {
             i.host
             for i in sim.store.open_incidents()
@@ -370,7 +376,10 @@ class Invariants:
         if server is not None:
             self._demand(
                 server.host == subject.host
-                and opted_in(server.metadata, sim.settings.default_policy)
+                and (
+                    opted_in(server.metadata, sim.settings.default_policy)
+                    or sim.world.now - server.changed_at < FRESHNESS
+                )
                 and server.task_state != 'deleting',
                 'S10',
                 f'{uuid} on {server.host} {server.metadata}',

@@ -14,6 +14,7 @@
     when s1 pre-migrating hang h2  or nova's record or task of s1, or the
                                    engine's state of it; two seconds later
     until 90
+    racing                         what comes of it depends on the second
 
 ``expect``::
 
@@ -31,6 +32,7 @@
     fact rejected                  what became of the last fact
 """
 
+import contextlib
 import dataclasses
 import pathlib
 import typing
@@ -39,6 +41,7 @@ from collections.abc import Callable
 from nova_ha_plugins.engine import doors as product_doors
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.store import values
+from tests.scenarios import cloud
 from tests.scenarios import simulation
 
 HERE = pathlib.Path(__file__).parent
@@ -75,6 +78,7 @@ class Story:
     events: list[Event] = dataclasses.field(default_factory=list)
     expect: list[list[str]] = dataclasses.field(default_factory=list)
     until: int = 60
+    racing: bool = False
 
 
 def names() -> list[str]:
@@ -107,6 +111,8 @@ def load(name: str) -> Story:
                 )
             case ['when', subject, state, *rest]:
                 story.events.append(Event(rest, None, subject, state))
+            case ['racing']:
+                story.racing = True
             case ['until', until]:
                 story.until = int(until)
             case _:
@@ -127,8 +133,17 @@ def _value(text: str) -> typing.Any:
         return text
 
 
-def play(story: Story, crash_at: int | None = None) -> simulation.Simulation:
-    """Let the story happen; every invariant is checked on the way."""
+def play(
+    story: Story,
+    crash_at: int | None = None,
+    longer: int = 0,
+    enough: Callable[[simulation.Simulation], bool] = lambda sim: False,
+) -> simulation.Simulation:
+    """Let the story happen; every invariant is checked on the way.
+
+    :param longer: seconds for which it goes on after its end, at most.
+    :param enough: whether it need not go on longer.
+    """
     sim = simulation.Simulation(story.zones, crash_at, **story.settings)
     LAST.append(sim)
     del LAST[:-1]
@@ -144,7 +159,7 @@ def play(story: Story, crash_at: int | None = None) -> simulation.Simulation:
         happen(sim, words)
     sim.prelude()
     waiting = list(story.events)
-    while sim.t < story.until:
+    while sim.t < story.until + longer:
         for event in list(waiting):
             if event.at is not None:
                 sim.world.later(event.at - sim.t, _happening(sim, event))
@@ -154,6 +169,9 @@ def play(story: Story, crash_at: int | None = None) -> simulation.Simulation:
                 continue
             waiting.remove(event)
         sim.second()
+        if sim.t >= story.until and int(sim.t) % 5 == 0 and enough(sim):
+            break
+    sim.store.reload()
     sim.note('the end')
     if waiting:
         sim.log.append(f'never happened: {[e.words for e in waiting]}')
@@ -238,7 +256,10 @@ def _service(sim: Sim, host: str, what: str) -> None:
 
 
 def _tag(sim: Sim, uuid: str, kind: str) -> None:
-    sim.cloud.servers[uuid].metadata = dict(METADATA[kind])
+    if uuid in sim.cloud.servers:
+        server = sim.cloud.servers[uuid]
+        server.metadata = dict(METADATA[kind])
+        server.changed_at = sim.world.now
 
 
 def _move(sim: Sim, uuid: str, host: str) -> None:
@@ -248,6 +269,32 @@ def _move(sim: Sim, uuid: str, host: str) -> None:
     runs = guests.pop(uuid)
     sim.world.hosts[host].guests[uuid] = runs
     server.host = host
+
+
+def _isolate(works: bool) -> Callable[[Sim, str], None]:
+    def happen(sim: Sim, host: str) -> None:
+        sim.world.hosts[host].bus = works
+        sim.world.probe_net(host, works)
+
+    return happen
+
+
+def _if_off(what: Callable[[Sim, str], None]) -> Callable[[Sim, str], None]:
+    """An operator who looks before he acts."""
+
+    def happen(sim: Sim, name: str) -> None:
+        server = sim.cloud.servers.get(name)
+        host = server.host if server else name
+        if host in sim.world.hosts and not sim.world.hosts[host].power:
+            if not sim.cloud.open_of(name) and not sim.outside.faults.slow:
+                what(sim, name)
+
+    return happen
+
+
+def _by_hand(sim: Sim, uuid: str) -> None:
+    with contextlib.suppress(cloud.NovaError):
+        sim.cloud.evacuate(uuid, 'operator')
 
 
 def _new_engine(sim: Sim) -> None:
@@ -274,8 +321,8 @@ HAPPEN: dict[str, Callable[..., None]] = {
     'beat-delay': lambda sim, host, seconds: setattr(
         sim.world.hosts[host], 'beat_delay', float(seconds)
     ),
-    'bus-down': lambda sim: setattr(sim.world, 'bus', False),
-    'bus-up': lambda sim: setattr(sim.world, 'bus', True),
+    'bus-down': lambda sim: sim.world.bus_works(False),
+    'bus-up': lambda sim: sim.world.bus_works(True),
     'alarms-off': lambda sim: setattr(sim, 'alarms', False),
     'alarms-on': lambda sim: setattr(sim, 'alarms', True),
     'alarm': _alarm,
@@ -316,7 +363,13 @@ HAPPEN: dict[str, Callable[..., None]] = {
     'capacity-back': lambda sim: setattr(sim.cloud, 'no_capacity', False),
     'delete': lambda sim, uuid: sim.cloud.delete(uuid),
     'tag': _tag,
-    'by-hand': lambda sim, uuid: sim.cloud.evacuate(uuid, 'operator'),
+    'by-hand': _by_hand,
+    'by-hand-if-off': _if_off(_by_hand),
+    'attest-if-off': _if_off(
+        lambda sim, host: sim.operator(facts.FactKind.ATTEST, host)
+    ),
+    'isolate': _isolate(False),
+    'join': _isolate(True),
     'service': _service,
     'arm': _arm(True),
     'disarm': _arm(False),

@@ -2,8 +2,8 @@
 
 """The store and the heartbeats in memory, under the rules of the real ones.
 
-What is saved goes through the documents of the versioned objects, so that a
-field which does not survive a restart does not survive here either.
+When an engine starts, what is saved goes through the documents of the
+versioned objects: a field that does not survive a restart is found out.
 """
 
 import dataclasses
@@ -56,12 +56,12 @@ class Store:
         )
 
     def settle_fact(self, uuid: str, state: str, text: str) -> None:
-        self.point(f'before fact {uuid} {state}')
+        self.point(f'before fact {state}')
         if uuid in self.facts:
             self.facts[uuid] = dataclasses.replace(
                 self.facts[uuid], state=facts.FactState(state), text=text
             )
-        self.point(f'after fact {uuid} {state}')
+        self.point(f'after fact {state}')
 
     # --- incidents --------------------------------------------------------
 
@@ -115,13 +115,18 @@ class Store:
         return after
 
     def _kept(self, subject: incident.Incident) -> incident.Incident:
-        """The incident as it would be after a restart."""
-        document = documents.dumps(
-            dataclasses.replace(subject, generation=subject.generation + 1)
-        )
-        after = documents.loads(incident.Incident, document)
+        after = dataclasses.replace(subject, generation=subject.generation + 1)
         self.by_uuid[subject.uuid] = after
         return after
+
+    def reload(self) -> None:
+        """Keep only what a restart finds: what the documents hold."""
+        for uuid, subject in self.by_uuid.items():
+            document = documents.dumps(subject)
+            found = documents.loads(incident.Incident, document)
+            if found != subject:
+                raise ValueError(f'{uuid} did not survive its document')
+            self.by_uuid[uuid] = found
 
     # --- the rest ---------------------------------------------------------
 

@@ -108,6 +108,7 @@ class Simulation:
         self.invariants = invariants.Invariants(self)
         self.crash_at = crash_at
         self.points = 0
+        self.labels: list[tuple[float, str]] = []
         self.crashes = 0
         self.log: list[str] = []
         self.acts: list[doors.Act] = []
@@ -143,6 +144,7 @@ class Simulation:
 
     def point(self, what: str) -> None:
         self.points += 1
+        self.labels.append((self.t, what))
         if self.points == self.crash_at:
             self.note(f'the engine is killed {what}')
             raise Crash
@@ -175,6 +177,7 @@ class Simulation:
 
     def start_engine(self) -> None:
         """A new engine takes the lease; an older one has lost it."""
+        self.store.reload()
         lease = self.store.take_lease(f'engine-{self.store.token + 1}')
         self.lease_token = lease.token
         self.engine_began = self.world.now

@@ -44,6 +44,7 @@ class Host:
         open and may go on at any moment.
     :ivar agent: ceilometer-polling runs.
     :ivar compute: nova-compute runs.
+    :ivar starts: how often nova-compute was started.
     :ivar guests: server uuid to whether the domain runs.
     :ivar capacity: guests that the scheduler would put there.
     """
@@ -58,6 +59,7 @@ class Host:
     agent: bool = True
     compute: bool = True
     autostart: bool = True
+    starts: int = 1
     boot: int = 1
     booted_at: float = 0.0
     answering_since: float = 0.0
@@ -109,6 +111,7 @@ class World:
         # Which device the fencing map names for a host.
         self.map = {name: name for name in self.hosts}
         self.bus = True
+        self.bus_since = self.now
         self.watch: Callable[[str], None] = lambda what: None
         self.on_beat: Callable[[Heard], None] = lambda beat: None
         self.on_compute_start: Callable[[str], None] = lambda host: None
@@ -169,7 +172,7 @@ class World:
         host = self.hosts[name]
         if not host.power:
             return
-        host.power = False
+        host.power = host.compute = False
         for server in host.guests:
             host.guests[server] = False
         self.on_power_off(name)
@@ -210,6 +213,7 @@ class World:
         host = self.hosts[name]
         if host.running and not host.compute:
             host.compute = True
+            host.starts += 1
             self.on_compute_start(name)
             self.watch(f'nova-compute of {name} started')
 
@@ -222,6 +226,10 @@ class World:
         if works and not host.probe:
             host.answering_since = self.now
         host.probe = works
+
+    def bus_works(self, works: bool) -> None:
+        if works != self.bus:
+            self.bus, self.bus_since = works, self.now
 
     # --- devices ----------------------------------------------------------
 

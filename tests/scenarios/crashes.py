@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Kill the engine at each step of a story: the end must be the same.
+
+A crash loses only what is in memory, so 'before a step' is the same as 'after
+the step before it'; ``points`` leaves those out unless asked for all.
+"""
+
+import collections
+
+from tests.scenarios import language
+
+# An engine that starts waits for its warm-up, a call whose answer is not
+# known for half a minute and its retry: then the same must be true.
+LONGER = 90
+
+
+class Killed:
+    """One story, its end without a crash, and its points."""
+
+    def __init__(self, story: language.Story) -> None:
+        self.story = story
+        calm = language.play(story, longer=LONGER)
+        self.end = calm.final()
+        self.labels = [label for at, label in calm.labels if at < story.until]
+
+    def points(self, per_label: int | None = 1) -> list[int]:
+        """Return the points to crash at, numbered from 1.
+
+        :param per_label: how many of the steps that bear the same name, None
+            for all, those before a step included.
+        """
+        seen: collections.Counter[str] = collections.Counter()
+        found = []
+        for point, label in enumerate(self.labels, 1):
+            seen[label] += 1
+            if per_label is None:
+                found.append(point)
+            elif label.startswith('after') and seen[label] <= per_label:
+                found.append(point)
+        return found
+
+    def differences(self, point: int) -> list[str]:
+        """Return what is not the same when the engine is killed there.
+
+        :raises Violation: the law was broken on the way.
+        """
+        sim = language.play(
+            self.story, point, LONGER, lambda sim: sim.final() == self.end
+        )
+        if sim.crashes != 1:
+            return [f'killed {sim.crashes} times']
+        if self.story.racing:
+            return []
+        end = sim.final()
+        return [
+            f'{name}: {self.end[name]} without the crash, {end.get(name)} '
+            f'after it at point {point}, {self.labels[point - 1]}'
+            for name in self.end
+            if self.end[name] != end.get(name)
+        ]

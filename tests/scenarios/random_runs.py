@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Random faults on random clouds, then everything heals.
+
+``python -m tests.scenarios.random_runs --seeds 1000 [--first 0]``. While the
+faults last the law must hold; after they healed every incident must come to
+its end. A failing seed is made as short as possible and told.
+"""
+
+import argparse
+import dataclasses
+import logging
+import random
+import sys
+import time
+
+from nova_ha_plugins.recovery import facts
+from nova_ha_plugins.recovery import incident
+from tests.scenarios import invariants
+from tests.scenarios import language
+from tests.scenarios import simulation
+
+Phase = incident.Phase
+
+_FAULTS_LAST = 160
+_HEALED_LASTS = 900
+# After the last fault it goes on like this, until all is well.
+_OPERATOR_EVERY = 10
+
+# Kinds of faults; each run has some of them. {h}: a host, {s}: a server,
+# {n}: seconds. A kind with two lines does the second one later.
+KINDS: dict[str, tuple[str, ...]] = {
+    'power': ('power-off {h}',),
+    'hang': ('hang {h}',),
+    'hang-on': ('hang {h}', 'resume {h}'),
+    'back': ('power-on {h}',),
+    'agent': ('agent-stop {h}', 'agent-start {h}'),
+    'bus-link': ('bus-cut {h}', 'bus-heal {h}'),
+    'probe-link': ('probe-cut {h}', 'probe-heal {h}'),
+    'isolation': ('isolate {h}', 'join {h}'),
+    'probe': ('probe-unknown {h}', 'probe-known {h}'),
+    'bus': ('bus-down', 'bus-up'),
+    'late': ('beat-delay {h} {n}', 'beat-delay {h} 0'),
+    'lie': ('device {h} lie', 'device {h} well'),
+    'mute': ('device {h} mute', 'device {h} well'),
+    'device-error': ('device {h} error', 'device {h} well'),
+    'device-hang': ('device {h} hang', 'device {h} well'),
+    'changing': ('device {h} changing', 'device {h} well'),
+    'slow-off': ('device-delay {h} {n}',),
+    'map': ('map {h} {g}', 'map {h} {h}'),
+    'nova': ('nova-down', 'nova-up'),
+    'nova-slow': ('nova-slow 2', 'nova-slow 0'),
+    'reply': ('evacuate-fault accept-504',),
+    'call': ('evacuate-fault lost refuse-409',),
+    'stray': ('spawn-fault {h} stray',),
+    'spawn': ('spawn-fault {h} fail',),
+    'claim': ('spawn-fault {h} claim',),
+    'slow-spawn': ('spawn-seconds {n}',),
+    'slow-scheduler': ('schedule-seconds {n}',),
+    'capacity': ('capacity-none', 'capacity-back'),
+    'delete': ('delete {s}',),
+    'tag': ('tag {s} off', 'tag {s} ha'),
+    'compute': ('compute-stop {h}', 'compute-start {h}'),
+    'disarm': ('disarm', 'arm'),
+    'release': ('release {h}',),
+    'attest': ('attest-if-off {h}',),
+    'by-hand': ('by-hand-if-off {s}',),
+    'engine': ('new-engine',),
+    'stall': ('stall {n}',),
+    'alarm': ('alarm {h} watcher 3',),
+    'keystone': ('identity-down', 'identity-up'),
+    'disabled': ('service {h} disabled',),
+}
+# What every run needs to be worth anything.
+_CORE = ('power', 'hang', 'hang', 'back')
+
+
+def plan(seed: int) -> language.Story:
+    """Return the story of a seed."""
+    chance = random.Random(seed)
+    hosts = [f'h{n}' for n in range(1, chance.randint(3, 6) + 1)]
+    story = language.Story(f'seed-{seed}', until=_FAULTS_LAST)
+    for host in hosts:
+        story.zones[host] = chance.choice(('az1', 'az1', 'az2'))
+    story.settings = {
+        'storm_max_hosts': chance.randint(1, 3),
+        'storm_window': chance.choice((60.0, 600.0)),
+        'max_per_destination': chance.choice((1, 2, 8)),
+    }
+    servers = []
+    for host in hosts:
+        for _ in range(chance.randint(0, 3)):
+            servers.append(f's{len(servers) + 1}')
+            story.servers.append(
+                [
+                    servers[-1],
+                    host,
+                    chance.choice(('ha', 'ha', 'ha', 'plain', 'masakari')),
+                    str(chance.randint(1, 1000)),
+                    chance.choice(('active', 'active', 'stopped')),
+                ]
+            )
+    kinds = [*_CORE, *chance.sample(sorted(KINDS), chance.randint(2, 9))]
+    for _ in range(chance.randint(3, 14)):
+        story.events += _fault(chance, chance.choice(kinds), hosts, servers)
+    return story
+
+
+def _fault(
+    chance: random.Random, kind: str, hosts: list[str], servers: list[str]
+) -> list[language.Event]:
+    words = {
+        'h': chance.choice(hosts),
+        'g': chance.choice(hosts),
+        's': chance.choice(servers or ['none']),
+        'n': str(chance.randint(1, 30)),
+    }
+    at = chance.choice((0, 1, 2, 5, chance.randint(3, 150)))
+    events = []
+    for line in KINDS[kind]:
+        events.append(
+            language.Event(line.format(**words).split(), at=float(at))
+        )
+        at += chance.choice((1, 3, 8, 20, 60))
+    return [e for e in events if e.at is not None and e.at < _FAULTS_LAST]
+
+
+def run(story: language.Story, crash_at: int | None = None) -> None:
+    """Play a random story, heal, and see it end.
+
+    :raises Violation: the law was broken, or something never ends.
+    """
+    sim = language.play(story, crash_at)
+    heal(sim)
+    for _ in range(_HEALED_LASTS // _OPERATOR_EVERY):
+        sim.run(_OPERATOR_EVERY)
+        operate(sim)
+        if not sim.store.open_incidents():
+            break
+    left = [
+        f'{i.host} is {i.phase}:{i.code} "{i.reason}" servers '
+        + ' '.join(f'{s.uuid}={s.state}:{s.code}' for s in i.servers)
+        for i in sim.store.open_incidents()
+    ]
+    if left:
+        raise invariants.Violation(f'L6: never ends: {left}')
+    for name, service in sim.cloud.services.items():
+        if service.forced_down or (
+            service.disabled and 'otto' not in service.reason
+        ):
+            raise invariants.Violation(
+                f'L6: {name} was not let back: {service}'
+            )
+
+
+def heal(sim: simulation.Simulation) -> None:
+    """Everything works again; whoever is off stays off for now."""
+    sim.note('everything heals')
+    for name, host in sim.world.hosts.items():
+        host.agent = host.bus = host.probe = host.probe_known = True
+        host.beat_delay = 0.0
+        sim.world.resume(name)
+        if host.power:
+            sim.world.compute_start(name)
+        sim.world.map[name] = name
+        sim.world.devices[name].fault = ''
+        sim.world.devices[name].delay = 0.0
+    for words in (
+        'bus-up',
+        'nova-up',
+        'nova-slow 0',
+        'identity-up',
+        'capacity-back',
+        'schedule-seconds 1',
+        'spawn-seconds 3',
+        'arm',
+        'alarms-on',
+    ):
+        language.happen(sim, words.split())
+    sim.outside.faults.evacuate.clear()
+    sim.cloud.spawn_fault.clear()
+
+
+def operate(sim: simulation.Simulation) -> None:
+    """Do what each incident asks a person to do."""
+    for subject in sim.store.open_incidents():
+        host = sim.world.hosts[subject.host]
+        if subject.code in ('storm', 'monitoring-blind', 'parked-servers'):
+            sim.operator(facts.FactKind.RELEASE, subject.host)
+        elif subject.phase == Phase.RECOVERED and not host.power:
+            sim.world.power_on(subject.host)
+        elif subject.phase == Phase.HELD and subject.code in (
+            'nothing-protected',
+            'not-mapped',
+            'evidence-unknown',
+        ):
+            # Somebody repairs it and switches it on.
+            sim.world.power_off(subject.host)
+            sim.world.power_on(subject.host)
+        elif subject.phase == Phase.NEEDS_OPERATOR and not subject.listed:
+            sim.world.power_off(subject.host)
+    for subject in sim.store.open_incidents():
+        for server in subject.servers:
+            if server.code == 'slow':
+                _evacuate_by_hand(sim, server.uuid)
+    for name, host in sim.world.hosts.items():
+        if not host.power and not any(
+            i.host == name for i in sim.store.open_incidents()
+        ):
+            sim.world.power_on(name)
+
+
+def _evacuate_by_hand(sim: simulation.Simulation, uuid: str) -> None:
+    """Nova lost it: a person looks for guests of it, then asks again."""
+    if any(m.running for m in sim.cloud.open_of(uuid)):
+        return
+    for host in sim.world.hosts.values():
+        if host.power:
+            host.guests.pop(uuid, None)
+    language.happen(sim, ['by-hand', uuid])
+
+
+def why(story: language.Story, crash_at: int | None = None) -> str | None:
+    """Return what goes wrong in a run, None when nothing does."""
+    try:
+        run(story, crash_at)
+    except (invariants.Violation, Exception) as error:
+        return f'{type(error).__name__}: {error}'
+    return None
+
+
+def shrink(story: language.Story, crash_at: int | None) -> language.Story:
+    """Return the story without all that it does not need to go wrong."""
+    law = (why(story, crash_at) or '').split(':')[:2]
+    for field in ('events', 'servers'):
+        for item in list(getattr(story, field)):
+            rest = [each for each in getattr(story, field) if each != item]
+            shorter = dataclasses.replace(story, **{field: rest})
+            if (why(shorter, crash_at) or '').split(':')[:2] == law:
+                story = shorter
+    return story
+
+
+def told(story: language.Story, crash_at: int | None) -> str:
+    """Return the shortest form of a failing run, with all that happened."""
+    story = shrink(story, crash_at)
+    wrong = why(story, crash_at)
+    lines = [f'{story.name} crash_at={crash_at} {story.settings}']
+    lines += [f'zone {zone} {host}' for host, zone in story.zones.items()]
+    lines += [f'server {" ".join(words)}' for words in story.servers]
+    lines += [f'at {e.at:g} {" ".join(e.words)}' for e in story.events]
+    return '\n'.join([*lines, language.LAST[-1].told(), str(wrong)])
+
+
+def crash_of(seed: int) -> int | None:
+    """Return at which point the engine of a seed is killed, if at all."""
+    chance = random.Random(f'crash {seed}')
+    return chance.choice((None, chance.randint(1, 60)))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run seeds; return 1 if one of them went wrong."""
+    parser = argparse.ArgumentParser(description='Random faults, then healing')
+    parser.add_argument('--seeds', type=int, default=1000)
+    parser.add_argument('--first', type=int, default=0)
+    parser.add_argument('--keep-going', action='store_true')
+    options = parser.parse_args(arguments)
+    logging.disable(logging.CRITICAL)
+    began, wrong = time.monotonic(), 0
+    for seed in range(options.first, options.first + options.seeds):
+        found = why(plan(seed), crash_of(seed))
+        if found is None:
+            continue
+        wrong += 1
+        sys.stdout.write(f'seed {seed}: {found}\n')
+        if not options.keep_going:
+            sys.stdout.write(told(plan(seed), crash_of(seed)) + '\n')
+            break
+    took = time.monotonic() - began
+    sys.stdout.write(f'{options.seeds} seeds, {wrong} wrong, {took:.1f} s\n')
+    return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Random faults break no law, and when they end every incident ends.
+
+Thousands of seeds: ``python -m tests.scenarios.random_runs --seeds 5000``.
+"""
+
+import unittest
+
+from tests.scenarios import language
+from tests.scenarios import random_runs
+from tests.scenarios import tell
+
+SEEDS = 60
+
+
+class RandomTest(unittest.TestCase):
+    """Some seeds, always the same."""
+
+    def test_random_faults_break_no_law_and_end(self) -> None:
+        for seed in range(SEEDS):
+            with self.subTest(seed=seed), tell.what_happened(f'seed {seed}'):
+                random_runs.run(
+                    random_runs.plan(seed), random_runs.crash_of(seed)
+                )
+
+    def test_a_failing_run_is_made_short(self) -> None:
+        story = random_runs.plan(0)
+        story.settings = {'max_per_destination': 1}
+        story.events.append(language.Event(['fact', 'nonsense', 'h1'], at=1.0))
+
+        with tell.what_happened('a poisoned seed'):
+            short = random_runs.shrink(story, None)
+
+        self.assertEqual(
+            [['fact', 'nonsense', 'h1']], [e.words for e in short.events]
+        )
+        self.assertEqual([], short.servers)
+
+
+class TakeOverTest(unittest.TestCase):
+    """Two engines: the older one does nothing any more."""
+
+    def test_engine_that_lost_the_lease_has_no_side_effect(self) -> None:
+        story = language.load('host-hangs')
+        story.until = 5
+        sim = language.play(story)
+        old = sim.engine
+        sim.start_engine()
+        sim.world.advance(10.0)
+        sim._watch()
+        assert old is not None
+
+        with self.assertRaises(language.values.LeaseLost):
+            old.round()
+
+        self.assertEqual([], sim.acts)
+        self.assertEqual((), sim.store.open_incidents())
