@@ -169,7 +169,10 @@ def main() -> int:
     if status == 0:
         most = max(recorder.bars)
         still = recorder.bars.index(most)
-        arguments.output.write_text(picture(recorder.frames, still))
+        drawn = picture(recorder.frames, still)
+        # One character takes a third of the reference to it.
+        drawn = drawn.replace('&#160;', '\N{NO-BREAK SPACE}')
+        arguments.output.write_text(drawn, encoding='utf-8')
         print(
             f'{arguments.output}: {len(recorder.frames)} frames, '
             f'{arguments.output.stat().st_size // 1024} KiB'

@@ -21,10 +21,17 @@ CODE = re.compile(r'[a-z]+(-[a-z]+)*')
 TIMELINE = {'notes.add', 'add'}
 
 
+# Words that have a name in a module: SLOW = 'slow'.
+NAMED = {}
+
+
 def words(node):
     """The constant words that an expression can be."""
     if isinstance(node, ast.IfExp):
         return words(node.body) | words(node.orelse)
+    if isinstance(node, ast.Name | ast.Attribute):
+        name = ast.unparse(node).rpartition('.')[2]
+        return {NAMED[name]} if name in NAMED else set()
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return {node.value} if CODE.fullmatch(node.value) else set()
     return set()
@@ -51,6 +58,17 @@ def positions(tree):
         if 'code' in names:
             found[node.name] = names.index('code')
     return found
+
+
+def name_words(tree):
+    """Keep the words that a module gives a name to."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(
+            node.value, ast.Constant
+        ):
+            for target in node.targets:
+                if words(node.value):
+                    NAMED[ast.unparse(target)] = node.value.value
 
 
 def codes_in(tree, known):
@@ -100,6 +118,7 @@ def codes_of_source():
     known = {}
     for tree in trees:
         known.update(positions(tree))
+        name_words(tree)
     found = set()
     for tree in trees:
         found |= codes_in(tree, known)
