@@ -4,16 +4,50 @@
 
 import sys
 
+from oslo_config import cfg
 from oslo_log import log
 
 from nova_ha_plugins.conf import config
 from nova_ha_plugins.engine import service
+from nova_ha_plugins.fencing import door
+from nova_ha_plugins.fencing import map as fencing_map
+from nova_ha_plugins.store import api as store_api
+from nova_ha_plugins.store import errors
+
+LOG = log.getLogger(__name__)
+
+
+def wrong(conf: cfg.ConfigOpts) -> str:
+    """Return what an operator must correct before the engine can run.
+
+    A database that is away is not wrong: the engine waits for it.
+    """
+    try:
+        door.FencingDoor(conf)
+        store_api.open_store(conf).arm_state()
+    except (
+        fencing_map.MapError,
+        store_api.NotConfigured,
+        store_api.SchemaOutdated,
+    ) as error:
+        return str(error)
+    except errors.AWAY as error:
+        LOG.warning('The store does not answer, the engine waits: %s', error)
+    return ''
 
 
 def main() -> int:
-    """Run the engine; the exit status is 0 after an ordered stop."""
+    """Run the engine.
+
+    The exit status is 0 after an ordered stop and 1 when the configuration
+    is wrong: then nothing was started.
+    """
     conf = config.load(sys.argv[1:])
     log.setup(conf, config.PROJECT)
+    sentence = wrong(conf)
+    if sentence:
+        LOG.error('nova-ha-engine does not start: %s', sentence)
+        return 1
     service.serve(conf)
     return 0
 

@@ -94,6 +94,7 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
             timeout=conf.nova_ha.heartbeat_timeout,
             reemit_interval=conf.nova_ha.reemit_interval,
             mass_silence_share=conf.nova_ha.mass_silence_share,
+            reconnect_max=conf.nova_ha.reconnect_max,
         ),
         default_policy=conf.engine.default_policy,
         verify_interval=conf.fencing.verify_interval,

@@ -21,6 +21,7 @@ from nova_ha_plugins.fencing import door as fencing_door
 from nova_ha_plugins.nova import door as nova_door
 from nova_ha_plugins.nova import identity as identity_door
 from nova_ha_plugins.store import api as store_api
+from nova_ha_plugins.store import errors
 from nova_ha_plugins.store import leases
 from nova_ha_plugins.store import liveness as store_liveness
 from nova_ha_plugins.store import values
@@ -108,8 +109,13 @@ class EngineService(cotyledon.Service):
         while not self._stop.is_set():
             try:
                 return store.take_lease(owner, self.conf.engine.lease_ttl)
-            except values.LeaseHeld as error:
-                if not told:
+            except errors.AWAY as error:
+                if not isinstance(error, values.LeaseHeld):
+                    LOG.warning(
+                        'The store does not give the lease: %s. Tried again.',
+                        error,
+                    )
+                elif not told:
                     LOG.warning(
                         '%s. Two engines need a coordination service, which '
                         'this release does not have: this one waits and does '
