@@ -192,7 +192,7 @@ class AdoptTest(unittest.TestCase):
         self.assertEqual(ServerState.EVACUATING, found.state)
         self.assertEqual('mig-1', found.migration_uuid)
         self.assertIsNone(found.retry_at)
-        self.assertEqual('', found.code)
+        self.assertEqual(('', ''), (found.code, found.reason))
 
 
 class WhereItIsTest(unittest.TestCase):
@@ -270,6 +270,13 @@ class StoppedServerTest(unittest.TestCase):
         self.assertEqual(ServerState.RESTORING, still.state)
         self.assertEqual(ServerState.RECOVERED, found.state)
 
+    def test_where_it_is_tells_more_than_a_record_that_is_gone(self):
+        view = dataclasses.replace(THERE, vm_state='stopped')
+
+        found = look(self.arrived(), None, view)
+
+        self.assertEqual(ServerState.RECOVERED, found.state)
+
     def test_it_may_be_deleted_meanwhile(self):
         found = look(self.arrived(), None, None)
 
@@ -304,6 +311,46 @@ class CompletedButThereTest(unittest.TestCase):
         found = look(self.settling(), self.RECORD, THERE, at=NOW + 5)
 
         self.assertEqual(ServerState.RECOVERED, found.state)
+
+
+class SlowTest(unittest.TestCase):
+    RECORD = examples.record('pre-migrating', 'mig-1', 'd1')
+
+    def at(self, seconds, record=RECORD):
+        server = following(destination=record.dest_compute)
+        return see(server, record, HERE, at=NOW + seconds, others=(BESIDE,))
+
+    def test_slow_is_not_dead_but_after_ten_minutes_it_is_said(self):
+        early, late = self.at(599.9), self.at(600)
+
+        self.assertEqual(
+            following(destination='d1'),
+            early.servers[0],
+        )
+        self.assertEqual(ServerState.EVACUATING, late.servers[0].state)
+        self.assertEqual('slow', late.servers[0].code)
+        for words in ('mig-1', 'pre-migrating', '10 minutes', "'d1'"):
+            self.assertIn(words, late.servers[0].reason)
+
+    def test_it_is_said_once(self):
+        event = events.EvacuationSeen(NOW + 700, 'vm-1', self.RECORD, HERE)
+        late = self.at(600)
+
+        self.assertEqual(late, machine.step(late, event, PATIENCE))
+
+    def test_without_a_destination_it_names_the_likely_cause(self):
+        late = self.at(600, examples.record('accepted'))
+
+        self.assertIn('no destination', late.servers[0].reason)
+
+    def test_it_may_still_arrive(self):
+        event = events.EvacuationSeen(NOW + 900, 'vm-1', self.RECORD, THERE)
+
+        found = machine.step(self.at(600), event, PATIENCE).servers[0]
+
+        self.assertEqual(
+            (ServerState.RECOVERED, ''), (found.state, found.code)
+        )
 
 
 class UnprovenDestinationTest(unittest.TestCase):
@@ -434,6 +481,19 @@ class IntentTest(unittest.TestCase):
         self.assertIsNone(server.retry_at)
         self.assertEqual('evacuate', found.timeline[-1].code)
 
+    def test_the_timeline_names_a_server_by_its_name_or_else_its_uuid(self):
+        for name, shown in (('db-1', "'db-1'"), ('', "'vm-1'")):
+            ready = examples.server(state=ServerState.READY, name=name)
+            asked_for = machine.step(
+                evacuating(ready, BESIDE),
+                events.EvacuateIntended(NOW, 'vm-1'),
+                PATIENCE,
+            )
+            gone = see(ready, None, None, others=(BESIDE,))
+
+            self.assertIn(shown, asked_for.timeline[-1].text)
+            self.assertIn(shown, gone.timeline[-1].text)
+
     def test_an_accepted_call_waits_for_its_record(self):
         found = machine.step(
             evacuating(asked()),
@@ -497,15 +557,20 @@ class FinishTest(unittest.TestCase):
     def test_the_last_server_ends_the_evacuation_with_its_counts(self):
         left = examples.server('b', state=ServerState.LEFT)
 
-        found = see(
-            following(),
-            examples.record('done', 'mig-1', 'd1'),
-            THERE,
-            others=(left,),
+        subject = evacuating(
+            following(), left, code='power-unread', reason='it is silent'
+        )
+        found = machine.step(
+            subject,
+            events.EvacuationSeen(
+                NOW + 1, 'vm-1', examples.record('done', 'mig-1', 'd1'), THERE
+            ),
+            PATIENCE,
         )
 
         self.assertEqual(Phase.RECOVERED, found.phase)
         self.assertEqual('resolved', found.outcome)
+        self.assertEqual(('', ''), (found.code, found.reason))
         self.assertEqual(
             '1 servers recovered, 1 left alone, 0 parked for an operator',
             found.timeline[-1].text,

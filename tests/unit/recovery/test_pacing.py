@@ -123,6 +123,27 @@ class CapTest(unittest.TestCase):
 
         self.assertEqual(['r2'], self.may(subject, begun=frozenset({'r1'})))
 
+    def test_what_nobody_has_taken_for_long_blocks_its_peers_no_more(self):
+        stuck = examples.server(
+            's', state=ServerState.EVACUATING, code=pacing.SLOW
+        )
+        other = dataclasses.replace(stuck, uuid='t')
+        subject = waiting(stuck, other, ready('r1'), ready('r2'))
+
+        self.assertEqual(['r1', 'r2'], self.may(subject))
+
+    @unittest.expectedFailure  # reported: S15 on slow storage (F28)
+    def test_slow_evacuations_still_load_their_destination(self):
+        slow = examples.server(
+            's',
+            state=ServerState.EVACUATING,
+            destination='d1',
+            code=pacing.SLOW,
+        )
+        other = dataclasses.replace(slow, uuid='t')
+
+        self.assertEqual([], self.may(waiting(slow, other, ready('r1'))))
+
     def test_arrived_servers_hold_no_room(self):
         subject = waiting(
             examples.server(
