@@ -94,10 +94,14 @@ class NovaTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         created = self.admin_api.post_server({'server': server})
         return self._wait_for_state_change(created, 'ACTIVE')
 
-    def write_evacuation(self, source, destination, age=0):
+    def write_evacuation(
+        self, source, destination, age=0, status='done', host=None
+    ):
         """Write what nova leaves in its database when one has succeeded.
 
         For tests that are about the answer, not about evacuating.
+
+        :param host: where the server is now, if it moved on.
         """
         admin = context.get_admin_context()
         [cell] = [
@@ -114,7 +118,7 @@ class NovaTestCase(integrated_helpers.ProviderUsageBaseTestCase):
                 uuid=uuidutils.generate_uuid(),
                 user_id='fake',
                 project_id=self.api.project_id,
-                host=destination,
+                host=host or destination,
                 vm_state='active',
                 display_name='web',
                 flavor=objects.Flavor.get_by_flavor_id(admin, '1'),
@@ -149,7 +153,7 @@ class NovaTestCase(integrated_helpers.ProviderUsageBaseTestCase):
                 created_at=asked.timestamp,
             )
             record.create()
-            record.status = 'done'
+            record.status = status
             record.save()
         return {'id': server.uuid}
 

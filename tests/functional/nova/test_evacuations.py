@@ -239,6 +239,31 @@ class ResourceTest(base.NovaTestCase):
             self.assertEqual(1, len(found['evacuations']), match)
             self.assertEqual([], none['evacuations'], miss)
 
+    def test_state_is_not_what_nova_calls_status(self):
+        # The source came back, and later the server went back to it.
+        moved = self.write_evacuation(
+            'host1', 'host2', status='completed', host='host1'
+        )
+
+        found = {
+            state: [
+                item['server_uuid']
+                for item in self.ask(f'/os-evacuations?state={state}').json()[
+                    'evacuations'
+                ]
+            ]
+            for state in ('succeeded', 'running', 'failed')
+        }
+
+        self.assertEqual(
+            {
+                'succeeded': [moved['id'], self.server['id']],
+                'running': [],
+                'failed': [],
+            },
+            found,
+        )
+
     def test_wrong_questions_are_refused_with_a_sentence(self):
         for query, text in (
             ('color=red', 'color'),

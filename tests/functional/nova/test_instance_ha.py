@@ -310,5 +310,6 @@ class InstanceHATest(RecoveryTestCase):
         self.assertIn('[nova_ha_database] connection is not set', missing)
         self.assertIn('nova-ha-manage db sync', empty)
         self.assertIn('does not answer', away)
-        self.assertNotIn(self.directory, away)
+        for secret in (self.directory, 'sqlite', 'unable to open'):
+            self.assertNotIn(secret, away)
         self.ask('/os-evacuations')
