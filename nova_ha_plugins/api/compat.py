@@ -9,11 +9,10 @@ module changes and nothing else does. It is imported inside nova-api only.
 from collections import abc
 import typing
 
-from nova.api import validation
-from nova.api.openstack import ProjectMapper
+from nova.api import openstack
 from nova.api.openstack import common
 from nova.api.openstack import wsgi
-from nova.api.validation import parameter_types
+from nova.api import validation
 from nova.compute import api as compute_api
 from nova.compute import migration_list
 import nova.conf
@@ -39,13 +38,12 @@ __all__ = (
     'main_db',
     'models',
     'objects',
-    'parameter_types',
     'validation',
     'wsgi',
 )
 
 CONF = nova.conf.CONF
-Mapper = ProjectMapper
+Mapper = openstack.ProjectMapper
 Controller = wsgi.Controller
 Fault = wsgi.Fault
 Request = wsgi.Request

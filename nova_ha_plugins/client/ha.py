@@ -12,8 +12,8 @@ import sys
 import time
 import typing
 
-from osc_lib import exceptions
 from osc_lib.command import command
+from osc_lib import exceptions
 from oslo_utils import uuidutils
 
 from nova_ha_plugins.client import columns

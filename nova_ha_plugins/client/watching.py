@@ -55,8 +55,10 @@ class Follower:
 
 
 def _never_back(last: rest.Item | None, item: rest.Item) -> rest.Item:
-    """Keep the percentage of one record from going back between two API
-    servers whose answers are of different age."""
+    """Keep the percentage of one record from going back.
+
+    Two API servers can give answers of different age.
+    """
     if (
         last is None
         or last['uuid'] != item['uuid']

@@ -10,13 +10,13 @@ import warnings
 
 # Before every other module of nova: it patches the process, or decides not to.
 import nova.tests.functional  # noqa: F401
-import fixtures
+import fixtures  # noqa: H306
 from nova import context
 from nova import objects
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.functional import integrated_helpers
-from oslo_utils import uuidutils
 from oslo_utils.fixture import uuidsentinel
+from oslo_utils import uuidutils
 import requests
 import sqlalchemy.exc
 
