@@ -8,9 +8,11 @@ import os
 import sys
 import warnings
 
+import fixtures
+
 # Before every other module of nova: it patches the process, or decides not to.
 import nova.tests.functional  # noqa: F401
-import fixtures  # noqa: H306
+
 from nova import context
 from nova import objects
 from nova.tests import fixtures as nova_fixtures
