@@ -25,6 +25,8 @@ LOG = log.getLogger(__name__)
 
 # These come through the API, which knows who speaks; never with an alarm.
 _OPERATORS_WORD = frozenset({facts.FactKind.RELEASE, facts.FactKind.ATTEST})
+# What the timeline says when an operator's word changed nothing.
+_NOT_HEEDED = frozenset({'attest-refused', 'release-ignored'})
 # The periodic look leaves the alarm this much time, in heartbeat timeouts.
 _LOST_ALARM_AFTER = 2.0
 
@@ -146,6 +148,14 @@ class Intake:
         if subject is None:
             self._reject(fact, 'The host has no open incident')
             return
+        meant = fact.detail.get('incident', subject.uuid)
+        if meant != subject.uuid:
+            self._reject(
+                fact,
+                f"It was said of incident {meant} of host '{subject.host}', "
+                f'which is over; the open one is {subject.uuid}',
+            )
+            return
         if subject.uuid in self.busy:
             return
         now = self.ctx.store.now()
@@ -161,8 +171,11 @@ class Intake:
         else:
             worker = recover.Recovery(self.ctx, self.snapshot)
             event = worker.attested(subject, fact.by, fact.reason)
-        saved = self.ctx.apply(subject, event)
-        self._accept(fact, saved.timeline[-1].text)
+        last = self.ctx.apply(subject, event).timeline[-1]
+        if last.code in _NOT_HEEDED:
+            self._reject(fact, last.text)
+        else:
+            self._accept(fact, last.text)
 
     def _open_of(self, name: str) -> incident.Incident | None:
         """Return the open incident of a host, or of that uuid."""

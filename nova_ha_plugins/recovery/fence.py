@@ -94,7 +94,9 @@ def assessed(
 def _held(
     subject: incident.Incident, at: float, hold: gates.Hold
 ) -> incident.Incident:
-    code = f'held:{hold.code}'
+    phase, code = Phase.HELD, f'held:{hold.code}'
+    if hold.code == gates.CORROBORATING:
+        phase, code = Phase.SUSPECTED, hold.code
     told = any(
         entry.code == code and at - entry.at < HELD_REPEAT
         for entry in subject.timeline
@@ -102,7 +104,7 @@ def _held(
     changed = hold.code != subject.code and not told
     subject = dataclasses.replace(
         subject,
-        phase=Phase.HELD,
+        phase=phase,
         code=hold.code,
         reason=hold.reason,
         next_look_at=at + hold.after,
@@ -240,7 +242,7 @@ def power_read(
     if subject.code == 'identity-mismatch':
         # The map was corrected. However long that took: everything is asked
         # again, unless the host must be switched off because it came back.
-        if fence.attempt == 1:
+        if fence.attempt == 1 and not fence.calls:
             return _ask_again(
                 subject, event.at, 'The fencing device is now the right one'
             )

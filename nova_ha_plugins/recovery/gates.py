@@ -10,6 +10,10 @@ import dataclasses
 from nova_ha_plugins.recovery import incident
 
 
+# Not a reason to wait but a look that is not finished.
+CORROBORATING = 'corroborating'
+
+
 @dataclasses.dataclass(frozen=True)
 class Hold:
     """Why not now.
@@ -135,7 +139,7 @@ def _evidence(
         )
     if silent_probes < limits.silent_after:
         return Hold(
-            'corroborating',
+            CORROBORATING,
             f"Host '{subject.host}' was silent to {silent_probes} of "
             f'{limits.silent_after} probes in a row.',
             after=0.0,

@@ -46,15 +46,17 @@ def may_begin(
     """
     incidents = tuple(incidents)
     loads: collections.Counter[str] = collections.Counter()
-    unplaced = 0
+    unplaced = slow = 0
     ready = []
     for subject in incidents:
         for server in subject.servers:
             if server.uuid in begun and server.destination is None:
                 unplaced += 1
             elif server.code == SLOW:
-                # Whatever became of it, it blocks its peers no longer.
-                continue
+                # Nova may have lost it, so it must not keep its destination
+                # closed for ever. Slow is not over, though: all of them
+                # together never pass the cap of the cloud.
+                slow += 1
             elif server.state in OPEN_STATES:
                 if server.destination:
                     loads[server.destination] += 1
@@ -68,7 +70,7 @@ def may_begin(
                 ready.append((subject, server))
     fullest = max(loads.values(), default=0)
     room = min(
-        caps.max_open - sum(loads.values()) - unplaced,
+        caps.max_open - sum(loads.values()) - unplaced - slow,
         caps.max_per_destination - fullest - unplaced,
     )
     ready.sort(key=lambda pair: (-pair[1].priority, pair[1].uuid))

@@ -234,7 +234,6 @@ class PowerReadTest(unittest.TestCase):
             machine.Do.POWER_OFF, machine.todo(found, NOW + 500, PATIENCE)
         )
 
-    @unittest.expectedFailure  # reported: the call was made all the same
     def test_a_call_that_was_made_is_not_forgotten_with_the_old_map(self):
         held = after(
             self.fencing(calls=1, called_at=NOW),

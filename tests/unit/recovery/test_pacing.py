@@ -132,17 +132,23 @@ class CapTest(unittest.TestCase):
 
         self.assertEqual(['r1', 'r2'], self.may(subject))
 
-    @unittest.expectedFailure  # reported: S15 on slow storage (F28)
-    def test_slow_evacuations_still_load_their_destination(self):
+    def test_slow_evacuations_never_pass_the_cap_of_the_cloud(self):
         slow = examples.server(
             's',
             state=ServerState.EVACUATING,
             destination='d1',
             code=pacing.SLOW,
         )
-        other = dataclasses.replace(slow, uuid='t')
+        subject = waiting(
+            *(dataclasses.replace(slow, uuid=f's{n}') for n in range(3)),
+            ready('r1'),
+            ready('r2'),
+        )
+        caps = pacing.Caps(max_per_destination=2, max_open=4)
 
-        self.assertEqual([], self.may(waiting(slow, other, ready('r1'))))
+        found = pacing.may_begin((subject,), caps, examples.NOW)
+
+        self.assertEqual(['r1'], [server for _, server in found])
 
     def test_arrived_servers_hold_no_room(self):
         subject = waiting(
