@@ -33,6 +33,8 @@ Do = machine.Do
 Phase = incident.Phase
 Step = containment.Step
 
+# Phases in which nothing was decided yet.
+_UNDECIDED = frozenset({Phase.SUSPECTED, Phase.HELD})
 # Phases in which the host must stay off: any sign of life matters.
 _MUST_BE_OFF = frozenset({Phase.CONTAINING, Phase.EVACUATING})
 # A probe that is older than this is made again before it is relied on.
@@ -90,7 +92,8 @@ class Recovery:
                 subject.phase == phase and do in (Do.FOLLOW, Do.WATCH_RETURN)
             ):
                 return subject
-            if do == Do.ASSESS and subject.phase == Phase.HELD:
+            if do == Do.ASSESS and subject.phase in _UNDECIDED:
+                # The next look must be another moment's.
                 return subject
             if do == Do.READ_POWER and subject.phase == phase:
                 fence = subject.fence
@@ -543,6 +546,7 @@ class Recovery:
         there = {
             view.uuid: view for view in self.ctx.nova.servers_on(subject.host)
         }
+        off: dict[str, bool] = {}
         seen = []
         for server in subject.servers:
             if server.state in incident.FINAL_SERVER_STATES:
@@ -551,17 +555,43 @@ class Recovery:
                 continue
             view = there.get(server.uuid) or self.ctx.nova.server(server.uuid)
             record_ = records.get(server.uuid)
+            to = record_.dest_compute if record_ else None
+            if to and to not in off:
+                off[to] = self._is_off(to)
             seen.append(
                 events.EvacuationSeen(
                     self.ctx.store.now(),
                     server.uuid,
                     record_,
                     view,
-                    record_ is not None
-                    and record_.dest_compute in self.snapshot.contained,
+                    bool(to and off[to]),
                 )
             )
         return seen
+
+    def _is_off(self, host: str) -> bool:
+        """Return whether a host that we fenced is off at this very moment.
+
+        That it was fenced does not say it: nova-compute of a host that was
+        switched on again takes up what waited for it in the message bus.
+        """
+        if host not in self.snapshot.contained:
+            return False
+        record = self.snapshot.records.get(host)
+        try:
+            reading = self.ctx.fencing.read(host)
+        except doors.DoorError as error:
+            LOG.warning(
+                "Whether destination '%(host)s' is still off could not be "
+                'read: %(error)s. What was on its way there waits.',
+                {'host': host, 'error': error},
+            )
+            return False
+        return (
+            record is not None
+            and reading.system_uuid == record.system_uuid
+            and reading.power == incident.Power.OFF
+        )
 
     def _stop_again(self, subject: incident.Incident) -> incident.Incident:
         for server in subject.servers:

@@ -281,14 +281,15 @@ def _on_the_way(
             event.at,
             server,
             'destination-fenced',
-            f"its destination '{record.dest_compute}' failed as well",
+            f"its destination '{record.dest_compute}' failed as well (a "
+            'stopped copy may stay defined there, which nova does not remove)',
             patience,
             baseline=record.uuid,
         )
     if is_open(record) or record.status == 'done':
         return _waiting(subject, event.at, server, record)
     if record.status == 'completed':
-        return _contradiction(subject, event.at, server, view)
+        return _contradiction(subject, event.at, server, view, record)
     if _unproven(record):
         return _park_unproven(subject, event.at, server, record)
     code = 'no-valid-host' if record.status == 'error' else 'failed'
@@ -420,6 +421,7 @@ def _contradiction(
     at: float,
     server: incident.Server,
     view: views.ServerView,
+    record: views.MigrationView,
 ) -> incident.Incident:
     """Nova says completed, yet the server is still on the failed host.
 
@@ -428,7 +430,7 @@ def _contradiction(
     was chosen.
     """
     if view.task_state is not None:
-        return subject
+        return _waiting(subject, at, server, record)
     if server.code != 'settling':
         return notes.put_server(
             subject, at, server, code='settling', retry_at=at + SETTLING

@@ -145,9 +145,7 @@ def run(story: language.Story, crash_at: int | None = None) -> None:
     if left:
         raise invariants.Violation(f'L6: never ends: {left}')
     for name, service in sim.cloud.services.items():
-        if service.forced_down or (
-            service.disabled and 'otto' not in service.reason
-        ):
+        if service.forced_down or service.disabled:
             raise invariants.Violation(
                 f'L6: {name} was not let back: {service}'
             )
@@ -177,6 +175,9 @@ def heal(sim: simulation.Simulation) -> None:
         'alarms-on',
     ):
         language.happen(sim, words.split())
+    for service in sim.cloud.services.values():
+        if 'otto' in service.reason:
+            service.disabled, service.reason = False, ''
     sim.outside.faults.evacuate.clear()
     sim.cloud.spawn_fault.clear()
 
@@ -212,7 +213,7 @@ def operate(sim: simulation.Simulation) -> None:
 
 def _evacuate_by_hand(sim: simulation.Simulation, uuid: str) -> None:
     """Nova lost it: a person looks for guests of it, then asks again."""
-    if any(m.running for m in sim.cloud.open_of(uuid)):
+    if any(m.running for m in sim.cloud.migrations if m.server == uuid):
         return
     for host in sim.world.hosts.values():
         if host.power:
