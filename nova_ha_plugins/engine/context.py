@@ -192,10 +192,13 @@ class Snapshot:
     def newer_beat(
         self, host: str, mark: tuple[str, int] | None
     ) -> views.Beat | None:
-        """Return the host's heartbeat if it is newer than the mark."""
+        """Return the host's heartbeat if it is newer than the mark.
+
+        Where there was none before, any is newer.
+        """
         beat = self.beats.get(host)
         if beat is None or mark is None:
-            return None
+            return beat
         if (beat.boot_id, beat.sequence) == mark:
             return None
         if beat.boot_id == mark[0] and beat.sequence < mark[1]:

@@ -195,11 +195,15 @@ class Intake:
                 continue
             if host.host not in self.snapshot.services:
                 continue
-            self._open(
-                host.host,
-                'round',
-                'Its heartbeats stopped and no alarm said so',
-            )
+            try:
+                self._open(
+                    host.host,
+                    'round',
+                    'Its heartbeats stopped and no alarm said so',
+                )
+            except values.AlreadyOpen:
+                # The webhook was quicker.
+                continue
 
 
 def _sentence(fact: facts.Fact) -> str:

@@ -110,13 +110,10 @@ class Recovery:
         beat = self.snapshot.newer_beat(subject.host, subject.fence.beat_mark)
         if beat is None:
             return subject
-        return self.ctx.apply(
+        return self._shows_life(
             subject,
-            events.SignOfLife(
-                self.ctx.store.now(),
-                f"Host '{subject.host}' sent a heartbeat "
-                f'(boot {beat.boot_id[:8]}, sequence {beat.sequence})',
-            ),
+            f'sent a heartbeat (boot {beat.boot_id[:8]}, '
+            f'sequence {beat.sequence})',
         )
 
     # --- looking ----------------------------------------------------------
@@ -399,12 +396,7 @@ class Recovery:
         """Tell that the host lives, unless it was fenced before."""
         if subject.fence is None or subject.fence.attempt > 1:
             return subject
-        return self.ctx.apply(
-            subject,
-            events.SignOfLife(
-                self.ctx.store.now(), f"Host '{subject.host}' {how}"
-            ),
-        )
+        return self._shows_life(subject, how)
 
     def _contradicts_off(
         self, subject: incident.Incident, heartbeat: incident.Reading
@@ -668,7 +660,7 @@ class Recovery:
             reading = self.ctx.fencing.read(subject.host)
         except doors.DoorError as error:
             if attested:
-                return None
+                return self._answers(subject)
             return self._hold_batch(
                 subject,
                 'power-unread',
@@ -676,7 +668,7 @@ class Recovery:
             )
         if reading.system_uuid != subject.expected_system_uuid:
             if attested:
-                return None
+                return self._answers(subject)
             return self._hold_batch(
                 subject,
                 'identity-mismatch',
@@ -684,20 +676,33 @@ class Recovery:
                 f"expected '{subject.expected_system_uuid}'",
             )
         if reading.power == incident.Power.ON:
-            return self.ctx.apply(
-                subject,
-                events.SignOfLife(
-                    self.ctx.store.now(),
-                    f"Host '{subject.host}' reads On",
-                ),
-            )
-        if reading.power != incident.Power.OFF and not attested:
-            return self._hold_batch(
-                subject,
-                'power-unread',
-                f'its power reads {reading.power}, not off',
-            )
-        return None
+            return self._shows_life(subject, 'reads On')
+        if reading.power == incident.Power.OFF:
+            return None
+        if attested:
+            return self._answers(subject)
+        return self._hold_batch(
+            subject,
+            'power-unread',
+            f'its power reads {reading.power}, not off',
+        )
+
+    def _answers(self, subject: incident.Incident) -> incident.Incident | None:
+        """Return None unless a host without a usable device, of which an
+        operator said that it is off, answers the probe."""
+        if self._probe(subject).sign != incident.Sign.ALIVE:
+            return None
+        return self._shows_life(subject, 'answers the probe')
+
+    def _shows_life(
+        self, subject: incident.Incident, how: str
+    ) -> incident.Incident:
+        return self.ctx.apply(
+            subject,
+            events.SignOfLife(
+                self.ctx.store.now(), f"Host '{subject.host}' {how}"
+            ),
+        )
 
     def _hold_batch(
         self, subject: incident.Incident, code: str, found: str

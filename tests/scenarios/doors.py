@@ -6,6 +6,7 @@ Each call that changes something has a point before and one after it: there
 the invariants are checked, and there an engine can be killed.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 
@@ -23,10 +24,12 @@ class Act:
     :ivar call: 'power-off', 'evacuate', 'force-down', 'un-force', 'disable',
         'enable' or 'stop'.
     :ivar target: the host, or the server.
+    :ivar token: of the lease of the engine that does it.
     """
 
     call: str
     target: str
+    token: int = dataclasses.field(default=0, repr=False, compare=False)
 
 
 @dataclasses.dataclass
@@ -35,7 +38,8 @@ class Faults:
 
     :ivar nova: '' or 'down'.
     :ivar evacuate: what becomes of the next evacuate calls, one word each:
-        'accept-504', 'lost' (never arrives), 'refuse-409'.
+        'accept-504', 'lost' (never arrives), 'late' (without an answer,
+        begun twenty seconds later), 'refuse-409'.
     :ivar slow: seconds that each call to nova takes.
     """
 
@@ -66,9 +70,10 @@ class Outside:
 class Nova:
     """The door to nova."""
 
-    def __init__(self, outside: Outside) -> None:
+    def __init__(self, outside: Outside, token: int) -> None:
         self.outside = outside
         self.cloud = outside.cloud
+        self.token = token
 
     def _ask(self) -> None:
         if self.outside.faults.slow:
@@ -77,7 +82,7 @@ class Nova:
             raise doors.Unanswered('connection refused')
 
     def _do(self, call: str, target: str, what: Callable[[], object]) -> None:
-        act = Act(call, target)
+        act = Act(call, target, self.token)
         self.outside.act(act)
         try:
             self._ask()
@@ -167,12 +172,18 @@ class Nova:
         faults = self.outside.faults.evacuate
         fault = faults.pop(0) if faults else ''
 
+        def late() -> None:
+            with contextlib.suppress(cloud_.NovaError):
+                self.cloud.evacuate(server_uuid, 'engine')
+
         def call() -> None:
             if fault == 'refuse-409':
                 raise doors.Refused('409: busy', 409)
-            if fault != 'lost':
+            if fault == 'late':
+                self.outside.world.later(20.0, late)
+            elif fault != 'lost':
                 self.cloud.evacuate(server_uuid, 'engine')
-            if fault in ('lost', 'accept-504'):
+            if fault in ('lost', 'late', 'accept-504'):
                 raise doors.Unanswered('504 Gateway Timeout')
 
         self._do('evacuate', server_uuid, call)
@@ -184,8 +195,9 @@ class Nova:
 class Fencing:
     """The door to the power devices, through the map."""
 
-    def __init__(self, outside: Outside) -> None:
+    def __init__(self, outside: Outside, token: int) -> None:
         self.outside = outside
+        self.token = token
 
     def hosts(self) -> tuple[str, ...]:
         return tuple(self.outside.world.map)
@@ -208,7 +220,7 @@ class Fencing:
         device = self._device(host)
         if device.system_uuid != system_uuid:
             raise doors.Refused(f"it is system '{device.system_uuid}'")
-        act = Act('power-off', host)
+        act = Act('power-off', host, self.token)
         self.outside.act(act)
         self.outside.world.command_off(device)
         self.outside.done(act)

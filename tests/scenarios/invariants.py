@@ -291,9 +291,9 @@ class Invariants:
 
     def act(self, act: doors.Act) -> None:
         self._demand(
-            self.sim.lease_token == self.sim.store.token,
+            act.token == self.sim.store.token,
             'S7',
-            f'{act} by token {self.sim.lease_token}',
+            f'{act} by token {act.token}, now {self.sim.store.token}',
         )
         if act.call == 'power-off':
             self._power_off(act.target)

@@ -138,13 +138,16 @@ def play(
     crash_at: int | None = None,
     longer: int = 0,
     enough: Callable[[simulation.Simulation], bool] = lambda sim: False,
+    pause_at: int | None = None,
 ) -> simulation.Simulation:
     """Let the story happen; every invariant is checked on the way.
 
     :param longer: seconds for which it goes on after its end, at most.
+    :param pause_at: the engine stands still there, another one takes over.
     :param enough: whether it need not go on longer.
     """
     sim = simulation.Simulation(story.zones, crash_at, **story.settings)
+    sim.pause_at = pause_at
     LAST.append(sim)
     del LAST[:-1]
     for uuid, host, kind, *rest in story.servers:

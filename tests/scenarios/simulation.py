@@ -23,6 +23,8 @@ from tests.scenarios import invariants
 from tests.scenarios import memory
 from tests.scenarios import world
 
+# How long an engine stands still.
+PAUSE = 15
 # Every host lives and is known before a story begins at t=0.
 PRELUDE = 20
 
@@ -89,6 +91,8 @@ class Simulation:
     """A world with an engine in it.
 
     :ivar crash_at: number of the point at which the engine is killed.
+    :ivar pause_at: number of the point at which the engine stands still until
+        another one has taken over and worked for a while.
     :ivar hands_off: somebody else changed a service: it is not checked.
     """
 
@@ -107,6 +111,7 @@ class Simulation:
         self.liveness = memory.Liveness(self.world)
         self.invariants = invariants.Invariants(self)
         self.crash_at = crash_at
+        self.pause_at: int | None = None
         self.points = 0
         self.labels: list[tuple[float, str]] = []
         self.crashes = 0
@@ -117,7 +122,6 @@ class Simulation:
         self.engine: loop.Engine | None = None
         self.engine_began = 0.0
         self.engine_stopped = False
-        self.lease_token = 0
         self.seen: dict[str, views.Beat] = {}
         self.seen_newest = 0.0
         self._facts = 0
@@ -148,6 +152,11 @@ class Simulation:
         if self.points == self.crash_at:
             self.note(f'the engine is killed {what}')
             raise Crash
+        if self.points == self.pause_at:
+            self.note(f'the engine stands still {what}')
+            self.start_engine()
+            self.run(PAUSE)
+            self.note('the old engine goes on')
 
     def _act(self, act: doors.Act) -> None:
         self.point(f'before {act}')
@@ -179,15 +188,14 @@ class Simulation:
         """A new engine takes the lease; an older one has lost it."""
         self.store.reload()
         lease = self.store.take_lease(f'engine-{self.store.token + 1}')
-        self.lease_token = lease.token
         self.engine_began = self.world.now
         self.engine = loop.Engine(
             context.Context(
                 store=self.store,
                 liveness=_Watched(self),
-                nova=doors.Nova(self.outside),
+                nova=doors.Nova(self.outside, lease.token),
                 identity=doors.Identity(self.outside),
-                fencing=doors.Fencing(self.outside),
+                fencing=doors.Fencing(self.outside, lease.token),
                 probe=doors.Probe(self.outside),
                 allows=doors.allows,
                 settings=self.settings,
@@ -211,6 +219,9 @@ class Simulation:
         except Crash:
             self.engine = None
             self.crashes += 1
+        except values.LeaseLost:
+            # Its process ends; the other one is at work.
+            self.note('an engine has lost its lease')
 
     def run(self, seconds: float) -> None:
         for _ in range(int(seconds)):
