@@ -2,12 +2,17 @@
 
 """Kill the engine at each step of a story: the end must be the same.
 
+``python -m tests.scenarios.crashes [STORY...]`` does it at every single step.
+
 A crash loses only what is in memory, so 'before a step' is the same as 'after
 the step before it'; ``points`` leaves those out unless asked for all.
 """
 
 import collections
+import logging
+import sys
 
+from tests.scenarios import invariants
 from tests.scenarios import language
 
 # An engine that starts waits for its warm-up, a call whose answer is not
@@ -59,3 +64,26 @@ class Killed:
             for name in self.end
             if self.end[name] != end.get(name)
         ]
+
+
+def main(names: list[str]) -> int:
+    """Kill at every step; return 1 if an end was not the same."""
+    logging.disable(logging.CRITICAL)
+    runs = wrong = 0
+    for name in names or language.names():
+        killed = Killed(language.load(name))
+        for point in killed.points(per_label=None):
+            runs += 1
+            try:
+                found = killed.differences(point)
+            except invariants.Violation as error:
+                found = [str(error)]
+            for line in found:
+                sys.stdout.write(f'{name}: {line}\n')
+            wrong += bool(found)
+    sys.stdout.write(f'{runs} crashes, {wrong} with another end\n')
+    return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

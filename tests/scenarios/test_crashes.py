@@ -2,8 +2,6 @@
 
 """The engine may be killed at any step: the world ends the same."""
 
-import unittest
-
 from tests.scenarios import crashes
 from tests.scenarios import language
 from tests.scenarios import tell
@@ -13,7 +11,7 @@ _LONG = 500
 _FEW = 6
 
 
-class CrashTest(unittest.TestCase):
+class CrashTest(tell.QuietTest):
     """One test for each story, killed twice at each kind of step in it."""
 
     def _kill(self, name: str) -> None:

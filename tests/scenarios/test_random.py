@@ -5,8 +5,6 @@
 Thousands of seeds: ``python -m tests.scenarios.random_runs --seeds 5000``.
 """
 
-import unittest
-
 from tests.scenarios import language
 from tests.scenarios import random_runs
 from tests.scenarios import tell
@@ -14,7 +12,7 @@ from tests.scenarios import tell
 SEEDS = 300
 
 
-class RandomTest(unittest.TestCase):
+class RandomTest(tell.QuietTest):
     """Some seeds, always the same."""
 
     def test_random_faults_break_no_law_and_end(self) -> None:

@@ -2,13 +2,11 @@
 
 """Every story ends as its ``expect`` says, and breaks no law on the way."""
 
-import unittest
-
 from tests.scenarios import language
 from tests.scenarios import tell
 
 
-class StoryTest(unittest.TestCase):
+class StoryTest(tell.QuietTest):
     """One test for each folder."""
 
     def _play(self, name: str) -> None:

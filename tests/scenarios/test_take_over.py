@@ -8,8 +8,6 @@ intent and its effect: an engine that stands still exactly there makes it when
 it goes on. Those points are left out, and named in the documentation.
 """
 
-import unittest
-
 from nova_ha_plugins.store import values
 from tests.scenarios import language
 from tests.scenarios import tell
@@ -24,7 +22,7 @@ STORIES = (
 )
 
 
-class TakeOverTest(unittest.TestCase):
+class TakeOverTest(tell.QuietTest):
     """Two engines: the older one does nothing any more."""
 
     def _take_over(self, name: str) -> None:
