@@ -57,8 +57,8 @@ def listed(
 
 def stop_due(server: incident.Server, now: float) -> bool:
     """Return whether a server that was stopped must be asked to stop now."""
-    return server.state == ServerState.RESTORING and (
-        server.retry_at is None or server.retry_at <= now
+    return server.state == ServerState.RESTORING and waits.is_over(
+        server.retry_at, now
     )
 
 
@@ -240,6 +240,11 @@ def _after_call(
         server = notes.server_of(subject, server.uuid)
         return _on_the_way(subject, event, server, patience)
     began = server.intended_at or event.at
+    if began > event.at:
+        # The clock of the store went back: the pause begins anew.
+        return notes.put_server(
+            subject, event.at, server, intended_at=event.at
+        )
     if event.at - began < patience.unanswered_quiet:
         return subject
     return _again(
@@ -435,7 +440,7 @@ def _contradiction(
         return notes.put_server(
             subject, at, server, code='settling', retry_at=at + SETTLING
         )
-    if server.retry_at is not None and at < server.retry_at:
+    if not waits.is_over(server.retry_at, at):
         return subject
     return _end(
         subject,

@@ -49,7 +49,7 @@ def todo(
 ) -> Do | None:
     """Return the next thing to do for the incident, None when it is closed
     or not yet time to look."""
-    if subject.next_look_at is not None and now < subject.next_look_at:
+    if not waits.is_over(subject.next_look_at, now):
         return None
     match subject.phase:
         case Phase.SUSPECTED | Phase.HELD:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import dataclasses
 
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import waits
 
 OPEN_STATES = frozenset(
     {incident.ServerState.REQUESTED, incident.ServerState.EVACUATING}
@@ -65,7 +66,7 @@ def may_begin(
             elif (
                 subject.phase == incident.Phase.EVACUATING
                 and server.state == incident.ServerState.READY
-                and (server.retry_at is None or server.retry_at <= now)
+                and waits.is_over(server.retry_at, now)
             ):
                 ready.append((subject, server))
     fullest = max(loads.values(), default=0)

@@ -30,3 +30,12 @@ class Patience:
 
 
 DEFAULT: typing.Final = Patience()
+
+# No pause is longer than this. One that seems to be was begun before the
+# clock of the store went back, and is over.
+LONGEST: typing.Final = 600.0
+
+
+def is_over(until: float | None, now: float) -> bool:
+    """Return whether a pause has ended; None is no pause."""
+    return until is None or until <= now or until > now + LONGEST

@@ -39,7 +39,7 @@ class Store:
         ] = lambda before, after: None
 
     def now(self) -> float:
-        return self.world.now
+        return self.world.now + self.world.clock_error
 
     # --- facts ------------------------------------------------------------
 
@@ -169,14 +169,17 @@ class Liveness:
         if newest and newest[0].boot_id != beat.boot_id and key in self.boots:
             return
         self.boots[key] = beat.sequence
-        self.newest[beat.host] = (beat, self.world.now)
+        self.newest[beat.host] = (beat, self._now())
 
-    def age(self, host: str) -> float:
-        if host not in self.newest:
-            return float('inf')
-        return self.world.now - self.newest[host][1]
+    def _now(self) -> float:
+        return self.world.now + self.world.clock_error
 
     def read(self) -> tuple[views.Beat, ...]:
+        # As the real one: silence counts from now when the clock went back.
+        self.newest = {
+            host: (beat, min(at, self._now()))
+            for host, (beat, at) in self.newest.items()
+        }
         return tuple(
             views.Beat(
                 host=host,
@@ -184,7 +187,7 @@ class Liveness:
                 boot_id=beat.boot_id,
                 sequence=beat.sequence,
                 system_uuid=beat.system_uuid,
-                age=self.world.now - at,
+                age=self._now() - at,
             )
             for host, (beat, at) in sorted(self.newest.items())
         )

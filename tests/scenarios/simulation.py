@@ -139,7 +139,7 @@ class Simulation:
     @property
     def t(self) -> float:
         """Seconds of the story."""
-        return self.world.now - 1000.0 - PRELUDE
+        return self.world.now - 100000.0 - PRELUDE
 
     # --- what is checked and written down ---------------------------------
 

@@ -98,11 +98,13 @@ class Heard:
 class World:
     """Everything that is so, whoever sees it.
 
+    :ivar clock_error: how far the store's clock is from ``now``.
     :ivar watch: called after everything that happens.
     """
 
     def __init__(self, zones: dict[str, str]) -> None:
-        self.now = 1000.0
+        self.now = 100000.0
+        self.clock_error = 0.0
         self.hosts = {name: Host(name, zone) for name, zone in zones.items()}
         self.devices = {
             name: Device(name, host.system_uuid)
