@@ -10,8 +10,7 @@ host; ``insufficient data`` never does, it merely wakes the engine up.
 
 import re
 from typing import Any
-
-from oslo_utils import uuidutils
+import uuid
 
 from nova_ha_plugins.recovery import facts
 
@@ -21,6 +20,10 @@ EVENT_UP = 'compute.host.up'
 # nova limits services.host to 255 characters; a host name has no others.
 HOST = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,254}')
 LONGEST = 255
+
+# Aodh repeats an alarm with new ids every time; ours is made from what makes
+# it the same, so that a repetition that still waits is stored once.
+_FACTS = uuid.UUID('6f0a6d0c-5f0e-4b5e-9d39-2f6ed1b5a4d7')
 
 
 class BadHost(ValueError):
@@ -89,7 +92,7 @@ def make_fact(
     verified: bool = False,
     by: str = '',
 ) -> facts.Fact:
-    """Return the fact that an alarm reports.
+    """Return the fact that an alarm reports; the same when it repeats.
 
     :param host: the suspected host, '' for a mere wake-up.
     :param body: the alarm as aodh's own REST notifier would send it.
@@ -107,8 +110,11 @@ def make_fact(
         'silent_for': found.get('silent_for'),
     }
     kind = facts.FactKind.HOST_DOWN if host else facts.FactKind.WAKE_UP
+    alarm_id = clean(body.get('alarm_id'))[:64]
+    trust_id, by = clean(trust_id)[:64], clean(by)
+    same = '\n'.join((channel, by, trust_id, alarm_id, kind, host))
     return facts.Fact(
-        uuid=uuidutils.generate_uuid(),
+        uuid=str(uuid.uuid5(_FACTS, same)),
         kind=kind,
         host=host,
         service_uuid=clean(found.get('service_uuid'))[:36] if host else '',
@@ -119,9 +125,9 @@ def make_fact(
             if (text := clean(value))
         },
         channel=channel,
-        trust_id=clean(trust_id)[:64],
-        alarm_id=clean(body.get('alarm_id'))[:64],
+        trust_id=trust_id,
+        alarm_id=alarm_id,
         alarm_name=clean(body.get('alarm_name')),
         verified=verified,
-        by=clean(by),
+        by=by,
     )

@@ -68,7 +68,8 @@ class Store:
     def add_fact(self, fact: facts.Fact) -> facts.Fact:
         """A fact in the engine's inbox, stamped with the store's clock.
 
-        A fact whose uuid is known already is left as it was.
+        A fact whose uuid is known and that waits is left as it was; an
+        alarm's that was settled waits again.
         """
 
         def work(connection: sa.Connection) -> facts.Fact:
@@ -80,8 +81,12 @@ class Store:
         return self._db.write(work)
 
     def pending_facts(self, limit: int = 1000) -> tuple[facts.Fact, ...]:
-        """Facts that nobody settled yet, oldest first."""
-        return self._load(facts.Fact, inbox.pending(limit))
+        """Facts that nobody settled yet: all verified ones, oldest first,
+        then a few of those whose sender still has to be looked at."""
+        found = self._db.read(
+            lambda connection: inbox.pending(connection, limit)
+        )
+        return tuple(documents.loads(facts.Fact, text) for text in found)
 
     def fact(self, uuid: str) -> facts.Fact | None:
         """One fact, pending or settled."""

@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The inbox: facts from outside, until the engine has settled them."""
+"""The inbox: facts from outside, until the engine has settled them.
+
+Whoever may make an alarm may fill it, so it is bounded in both directions. An
+alarm that says the same again, as aodh does every second, has one row. And of
+facts whose sender is not known to be entitled the engine gets a few at a time,
+behind all others: each costs it questions to keystone.
+"""
 
 import dataclasses
+import typing
 
 import sqlalchemy as sa
 
@@ -13,24 +20,53 @@ from nova_ha_plugins.store import models
 
 _TABLE = models.facts
 
+# How many unverified facts the engine is handed at once: half of them the
+# oldest, so that each gets its turn, half the newest, so that a heap of old
+# ones delays no honest alarm.
+UNVERIFIED_AT_ONCE = 8
+
+# What comes from here is said again and again, under the same uuid.
+_ALARM_CHANNELS = frozenset({'notifier', 'webhook'})
+
+# What the column 'state' holds while a fact waits. It is for searching only;
+# the document says 'pending' for all of them.
+_VERIFIED = facts.FactState.PENDING.value
+_UNVERIFIED = 'unverified'
+# Names no host: only says what the engine does anyway.
+_UNVERIFIED_WAKE_UP = 'unverified-wake'
+_WAITING = (_VERIFIED, _UNVERIFIED, _UNVERIFIED_WAKE_UP)
+
 
 def add(
     db: database.Database, connection: sa.Connection, fact: facts.Fact
 ) -> facts.Fact:
     """The fact as stored, stamped with the store's clock.
 
-    A fact whose uuid is known already is left as it was.
+    A fact whose uuid is known and that waits is left as it was. An alarm's
+    that was settled waits again; an operator's word is said once.
     """
     known = connection.execute(
         sa.select(_TABLE.c.document).where(_TABLE.c.uuid == fact.uuid)
     ).scalar_one_or_none()
     if known is not None:
-        return documents.loads(facts.Fact, known)
-    stamped = dataclasses.replace(fact, received_at=db.now(connection))
+        old = documents.loads(facts.Fact, known)
+        if (
+            old.state is facts.FactState.PENDING
+            or fact.channel not in _ALARM_CHANNELS
+        ):
+            return old
+        # A new row: it has to queue at the end.
+        connection.execute(sa.delete(_TABLE).where(_TABLE.c.uuid == fact.uuid))
+    stamped = dataclasses.replace(
+        fact,
+        received_at=db.now(connection),
+        state=facts.FactState.PENDING,
+        text='',
+    )
     connection.execute(
         sa.insert(_TABLE).values(
             uuid=stamped.uuid,
-            state=stamped.state.value,
+            state=_queue(stamped),
             received_at=stamped.received_at,
             document=documents.dumps(stamped),
         )
@@ -38,13 +74,53 @@ def add(
     return stamped
 
 
-def pending(limit: int) -> sa.Select[tuple[str]]:
-    """The query for facts that nobody settled yet, oldest first."""
-    return (
-        sa.select(_TABLE.c.document)
-        .where(_TABLE.c.state == facts.FactState.PENDING.value)
-        .order_by(_TABLE.c.id)
-        .limit(limit)
+def _queue(fact: facts.Fact) -> str:
+    if fact.verified:
+        return _VERIFIED
+    if fact.kind is facts.FactKind.WAKE_UP:
+        return _UNVERIFIED_WAKE_UP
+    return _UNVERIFIED
+
+
+def pending(connection: sa.Connection, limit: int) -> list[str]:
+    """Documents of facts that nobody settled yet.
+
+    Verified ones oldest first, then a few of the others.
+    """
+    found = _read(connection, _VERIFIED, _TABLE.c.id, limit)
+    room = min(UNVERIFIED_AT_ONCE, limit - len(found))
+    for queue in (_UNVERIFIED, _UNVERIFIED_WAKE_UP):
+        some = _some(connection, queue, room)
+        found += some
+        room -= len(some)
+    return found
+
+
+def _some(connection: sa.Connection, queue: str, room: int) -> list[str]:
+    """The oldest and the newest of a queue, oldest first."""
+    oldest = _read(connection, queue, _TABLE.c.id, room)
+    if len(oldest) < room or room < 2:
+        return oldest
+    newest = _read(connection, queue, _TABLE.c.id.desc(), room // 2)
+    first = oldest[: room - len(newest)]
+    return first + [one for one in reversed(newest) if one not in first]
+
+
+def _read(
+    connection: sa.Connection,
+    queue: str,
+    order: sa.ColumnElement[typing.Any],
+    limit: int,
+) -> list[str]:
+    if limit < 1:
+        return []
+    return list(
+        connection.execute(
+            sa.select(_TABLE.c.document)
+            .where(_TABLE.c.state == queue)
+            .order_by(order)
+            .limit(limit)
+        ).scalars()
     )
 
 
@@ -73,6 +149,6 @@ def purge(connection: sa.Connection, before: float) -> int:
     """How many settled facts were removed that arrived before a time."""
     return connection.execute(
         sa.delete(_TABLE)
-        .where(_TABLE.c.state != facts.FactState.PENDING.value)
+        .where(_TABLE.c.state.not_in(_WAITING))
         .where(_TABLE.c.received_at < before)
     ).rowcount

@@ -131,12 +131,26 @@ class MakeFactTest(unittest.TestCase):
         self.assertEqual(facts.FactKind.WAKE_UP, fact.kind)
         self.assertEqual('', fact.service_uuid)
 
-    def test_two_facts_of_one_alarm_are_two(self):
+    def test_a_repetition_is_the_same_fact(self):
+        first, second = (
+            message.make_fact('a', alarm(reason=reason), channel='x')
+            for reason in ('one', 'two')
+        )
+
+        self.assertEqual(first.uuid, second.uuid)
+
+    def test_another_alarm_sender_channel_or_host_is_another_fact(self):
         made = [
-            message.make_fact('a', alarm(), channel='x').uuid for _ in range(2)
+            message.make_fact('a', alarm(), channel='x'),
+            message.make_fact('b', alarm(), channel='x'),
+            message.make_fact('', alarm(), channel='x'),
+            message.make_fact('a', alarm(), channel='y'),
+            message.make_fact('a', alarm(), channel='x', trust_id='t'),
+            message.make_fact('a', alarm(), channel='x', by='t'),
+            message.make_fact('a', alarm(alarm_id='a-2'), channel='x'),
         ]
 
-        self.assertNotEqual(*made)
+        self.assertEqual(len(made), len({fact.uuid for fact in made}))
 
     def test_texts_are_short_printable_and_encodable(self):
         nasty = 'x\x00\n\x1b[31m\ud800' + 'y' * 5000

@@ -298,13 +298,84 @@ class Suite(databases.StoreTestCase):
             [fact.uuid for fact in self.store.pending_facts()],
         )
 
-    def test_fact_that_arrives_twice_is_one(self):
-        first = self.store.add_fact(a_fact())
+    def test_operators_word_that_arrives_twice_is_one(self):
+        first = self.store.add_fact(a_fact(channel='operator'))
         self.store.settle_fact('fact-1', 'accepted', '')
         self.store.add_fact(dataclasses.replace(first, reason='other'))
 
         self.assertEqual((), self.store.pending_facts())
         self.assertEqual('silent for 6s', self.store.fact('fact-1').reason)
+
+    def test_alarm_that_repeats_while_it_waits_is_one_fact(self):
+        first = self.store.add_fact(a_fact())
+        self.store.add_fact(a_fact(reason='other'))
+
+        self.assertEqual((first,), self.store.pending_facts())
+
+    def test_alarm_that_repeats_later_waits_again_at_the_end(self):
+        self.store.add_fact(a_fact())
+        self.store.settle_fact('fact-1', 'rejected', 'no')
+        self.store.add_fact(a_fact('fact-2'))
+        self.store.add_fact(a_fact())
+
+        self.assertEqual(
+            ['fact-2', 'fact-1'],
+            [fact.uuid for fact in self.store.pending_facts()],
+        )
+        self.assertEqual('', self.store.fact('fact-1').text)
+
+    def test_alarm_that_repeats_for_ever_has_one_row(self):
+        for _ in range(20):
+            self.store.add_fact(a_fact(verified=False))
+            self.store.settle_fact('fact-1', 'rejected', 'no')
+
+        self.assertEqual(1, self.rows())
+
+    def rows(self):
+        query = sa.select(sa.func.count()).select_from(models.facts)
+        return self.store._db.read(
+            lambda connection: connection.execute(query).scalar_one()
+        )
+
+    def test_unverified_facts_come_few_at_a_time_and_last(self):
+        for number in range(50):
+            self.store.add_fact(a_fact(f'u-{number:02}', verified=False))
+        self.store.add_fact(a_fact('verified'))
+
+        found = [fact.uuid for fact in self.store.pending_facts()]
+        self.assertEqual('verified', found[0])
+        self.assertEqual(['u-00', 'u-01', 'u-02', 'u-03'], found[1:5])
+        self.assertEqual(['u-46', 'u-47', 'u-48', 'u-49'], found[5:])
+
+    def test_unverified_facts_are_all_handed_out_in_the_end(self):
+        for number in range(50):
+            self.store.add_fact(a_fact(f'u-{number}', verified=False))
+        seen = set()
+        for _ in range(7):
+            for fact in self.store.pending_facts():
+                seen.add(fact.uuid)
+                self.store.settle_fact(fact.uuid, 'rejected', 'no')
+
+        self.assertEqual(50, len(seen))
+
+    def test_unverified_wake_ups_delay_no_unverified_report(self):
+        for number in range(50):
+            self.store.add_fact(
+                a_fact(
+                    f'w-{number}', kind=facts.FactKind.WAKE_UP, verified=False
+                )
+            )
+        self.store.add_fact(a_fact('report', verified=False))
+
+        found = [fact.uuid for fact in self.store.pending_facts()]
+        self.assertEqual('report', found[0])
+        self.assertEqual(8, len(found))
+
+    def test_unverified_fact_that_waits_is_not_purged(self):
+        self.store.add_fact(a_fact('u', verified=False))
+        self.execute(sa.update(models.facts).values(received_at=0.0))
+
+        self.assertEqual(0, self.store.purge(days=1).facts)
 
     def test_unknown_state_of_a_fact_is_refused(self):
         self.store.add_fact(a_fact())
