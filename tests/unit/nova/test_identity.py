@@ -123,3 +123,37 @@ class TrustTest(testtools.TestCase):
             self.assertIsNone(self.door.trust(text))
 
         self.assertEqual([], self.cloud.requests)
+
+    def test_slow_keystone_takes_a_small_share_of_the_time(self):
+        now = [0.0]
+        door = identity.IdentityDoor(self.cloud.conf(), lambda: now[0])
+
+        def slow(handler):
+            now[0] += 5.0
+            return False
+
+        self.cloud.faults = {TRUST: slow}
+        asked = []
+        while now[0] < 200:
+            before = now[0]
+            try:
+                door.trust('t1')
+            except doors.Unanswered as error:
+                self.assertIn('took too much of the time', str(error))
+                now[0] += 1.0
+            else:
+                asked.append(now[0] - before)
+
+        self.assertLess(sum(asked), 70)
+        self.assertGreater(sum(asked), 30)
+
+    def test_fast_keystone_is_asked_every_time(self):
+        door = identity.IdentityDoor(self.cloud.conf(), lambda: 0.0)
+        for _ in range(20):
+            self.assertIsNotNone(door.trust('t1'))
+
+    def test_hung_keystone_holds_the_engine_for_seconds_only(self):
+        door = identity.IdentityDoor(self.cloud.conf(timeout=30))
+
+        self.assertEqual(5.0, door._timeout)
+        self.assertEqual(5.0, door._client._adapter.session.timeout)
