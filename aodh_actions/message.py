@@ -52,21 +52,26 @@ def check_host(value: Any) -> str:
     return value
 
 
-def traits(event: Any) -> dict[str, Any]:
+def _listed(event: Any) -> list[tuple[str, Any]]:
     """Return the traits of aodh's event, which come as [name, type, value].
 
     What has another form is left out.
     """
     listed = event.get('traits') if isinstance(event, dict) else None
     if not isinstance(listed, list):
-        return {}
-    return {
-        item[0]: item[2]
+        return []
+    return [
+        (item[0], item[2])
         for item in listed
         if isinstance(item, list | tuple)
         and len(item) == 3
         and isinstance(item[0], str)
-    }
+    ]
+
+
+def traits(event: Any) -> dict[str, Any]:
+    """Return the traits of an event by name."""
+    return dict(_listed(event))
 
 
 def suspected_host(current: Any, reason_data: Any) -> str:
@@ -79,7 +84,12 @@ def suspected_host(current: Any, reason_data: Any) -> str:
         return ''
     if event.get('event_type') == EVENT_UP:
         return ''
-    host = traits(event).get('host')
+    hosts = [value for name, value in _listed(event) if name == 'host']
+    if any(host != hosts[0] for host in hosts):
+        raise BadHost(
+            'The event should name one host, and names different ones'
+        )
+    host = hosts[0] if hosts else None
     return '' if host in (None, '') else check_host(host)
 
 

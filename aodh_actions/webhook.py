@@ -38,6 +38,9 @@ LOG = log.getLogger(__name__)
 PATH = '/v1/alarm'
 AUTHTOKEN = 'keystone_authtoken'
 
+# Below this a secret can be guessed: nothing here counts attempts.
+SHORTEST_SECRET = 32
+
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 _TEXT = {'type': 'string', 'maxLength': 4096}
@@ -89,17 +92,30 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError('not a number')
 
 
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        # Whatever looked at it before us may have read the other one.
+        raise ValueError('a key stands twice')
+    return found
+
+
 def parse(body: bytes) -> dict[str, Any]:
     """Return the alarm that a body holds.
 
     :raises webob.exc.HTTPBadRequest: it holds none.
     """
     try:
-        data = json.loads(body, parse_constant=_refuse_constant)
+        data = json.loads(
+            body,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_refuse_twice,
+        )
     except (ValueError, RecursionError):
         # A few kilobytes of '[' exhaust the parser's stack: a bad request.
         raise webob.exc.HTTPBadRequest(
-            'The body should be one JSON object in UTF-8, and is not'
+            'The body should be one JSON object in UTF-8 without a key that '
+            'stands twice, and is not'
         ) from None
     error = next(iter(_VALIDATOR.iter_errors(data)), None)
     if error is not None:
@@ -109,6 +125,18 @@ def parse(body: bytes) -> dict[str, Any]:
             f"the rule '{where}'"
         )
     return data
+
+
+def _strong(secret: str) -> str:
+    """Return the configured secret, '' where it is too weak to count."""
+    if not secret or len(secret) >= SHORTEST_SECRET:
+        return secret
+    LOG.error(
+        '[webhook] secret should have at least %d random characters, and has '
+        'fewer. Calls with it are refused until it has',
+        SHORTEST_SECRET,
+    )
+    return ''
 
 
 class WebhookApp:
@@ -125,7 +153,7 @@ class WebhookApp:
             about an identity are the sender's own invention.
         """
         self._tokens = tokens
-        self._secret: str = conf.webhook.secret
+        self._secret = _strong(conf.webhook.secret)
         self._max_body: int = conf.webhook.max_body
         self._enforcer = policies.enforcer(conf)
         self._store = store
@@ -207,6 +235,8 @@ class WebhookApp:
             roles=roles,
             user_id=user,
             project_id=headers.get('X-Project-Id', ''),
+            domain_id=headers.get('X-Domain-Id', ''),
+            system_scope=headers.get('OpenStack-System-Scope', ''),
         ):
             LOG.warning(
                 "User '%s' may not report a failed host: the policy rule "

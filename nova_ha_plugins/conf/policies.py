@@ -56,12 +56,21 @@ def roles_allow(
     roles: typing.Iterable[str],
     user_id: str,
     project_id: str,
+    domain_id: str = '',
+    system_scope: str = '',
 ) -> bool:
-    """Return whether somebody with these roles may report a failure."""
+    """Return whether somebody with these roles may report a failure.
+
+    :param domain_id: the domain that a token is for, '' for a project's: the
+        administrator of a domain is not one of the cloud.
+    :param system_scope: 'all' for a token of the whole system.
+    """
     creds = {
         'roles': list(roles),
         'user_id': user_id,
         'project_id': project_id,
+        'domain_id': domain_id or None,
+        'system_scope': system_scope or None,
     }
     return bool(enforcer.enforce(REPORT, {}, creds))
 

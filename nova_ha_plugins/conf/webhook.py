@@ -26,8 +26,9 @@ read. An alarm is about 2 KiB.
         secret=True,
         help="""
 Secret that a stock ``https://`` action may carry in its URL instead of a
-keystone token. Weaker than ``trust+https://``: aodh logs the whole URL. Empty,
-the default, refuses such calls. At least 32 random characters.
+keystone token. Weaker than ``trust+https://``: aodh logs the whole URL, and so
+do most WSGI servers and proxies. Empty, the default, refuses such calls, and
+so does anything with fewer than 32 characters; take random ones.
 """,
     ),
 ]

@@ -56,6 +56,17 @@ class SuspectedHostTest(unittest.TestCase):
 
         self.assertEqual('cmp-1', found)
 
+    def test_an_event_that_names_two_hosts_accuses_none(self):
+        doubtful = event()
+        doubtful['traits'].append(['host', 1, 'cmp-2'])
+
+        self.assertRaises(
+            message.BadHost,
+            message.suspected_host,
+            'alarm',
+            {'event': doubtful},
+        )
+
     def test_only_the_state_alarm_accuses(self):
         for state in ('ok', 'insufficient data', None, 'ALARM'):
             with self.subTest(state=state):

@@ -212,6 +212,27 @@ class StrangerTest(WebhookCase):
 
         self.assert_refused(403, self.post(token='1' * 32))
 
+    def test_a_token_for_a_domain_or_the_system_is_403(self):
+        headers = {'X-Identity-Status': 'Confirmed', 'X-Roles': 'admin'}
+        app = webhook.WebhookApp(self.conf, self.store, True)
+        for scope in ('X-Domain-Id', 'OpenStack-System-Scope'):
+            request = webob.Request.blank(
+                '/v1/alarm',
+                method='POST',
+                json_body=test_message.alarm(),
+                headers={**headers, scope: 'all'},
+            )
+
+            self.assert_refused(403, request.get_response(app))
+
+    def test_a_short_secret_counts_for_nothing(self):
+        self.conf.set_override('secret', 'x' * 31, 'webhook')
+        self.app = webhook.WebhookApp(self.conf, self.store, True)
+
+        self.assertIn('at least 32 random', self.logged.output)
+        self.assertNotIn('x' * 31, self.logged.output)
+        self.assert_refused(401, self.post(path='/v1/alarm/' + 'x' * 31))
+
     def test_a_wrong_secret_is_401(self):
         for secret in (SECRET[:-1], f'{SECRET}x', '%C3%A9', f'{SECRET}/'):
             self.assert_refused(401, self.post(path=f'/v1/alarm/{secret}'))
@@ -302,6 +323,14 @@ class HostileTest(WebhookCase):
             b'1' * 60000,
         )
         for body in bodies:
+            self.assert_refused(400, self.post(body, token=self.admin))
+
+    def test_a_key_that_stands_twice_is_400(self):
+        for body in (
+            b'{"alarm_id": "a", "current": "ok", "current": "alarm"}',
+            b'{"alarm_id": "a", "current": "alarm", "reason_data": '
+            b'{"event": {}, "event": {}}}',
+        ):
             self.assert_refused(400, self.post(body, token=self.admin))
 
     def test_wrong_types_are_400_and_name_the_rule(self):
