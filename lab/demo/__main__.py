@@ -8,9 +8,12 @@ domain in all drivers together, and no other server was touched.
 """
 
 import argparse
+import contextlib
+import os
 import pathlib
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -19,6 +22,7 @@ import traceback
 from lab.demo import screen
 from lab.demo import story
 from lab.embedded import cloud as embedded
+from lab.embedded import plan as planning
 
 _FAILED = {
     'detect_s': None,
@@ -32,6 +36,8 @@ _FAILED = {
     'host_returned': False,
     'ok': False,
 }
+# What ends the demo before its time; SIGHUP: its terminal was closed.
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -56,13 +62,13 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--keep',
         action='store_true',
-        help='leave the cloud running and print how to use it',
+        help='leave the cloud running until Ctrl-C and print how to use it',
     )
     parser.add_argument(
         '--directory',
         type=pathlib.Path,
         help='where logs and databases go (default: a temporary directory, '
-        'removed after a run that went well)',
+        'removed at the end unless the demo failed)',
     )
     arguments = parser.parse_args(argv)
     if arguments.servers < 1:
@@ -76,12 +82,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the demo; return its exit status."""
     arguments = _parse(argv)
+    _prepare_process()
     directory = arguments.directory or pathlib.Path(
         tempfile.mkdtemp(prefix='nova-ha-demo-')
     )
     cloud = embedded.Cloud(directory, hosts=3, nova={'spawn_seconds': 1.0})
     summary = dict(_FAILED)
     told = None
+    interrupted = False
     view = screen.choose(arguments.json)
     try:
         with view:
@@ -101,56 +109,74 @@ def main(argv: list[str] | None = None) -> int:
             )
             summary = told.tell()
     except KeyboardInterrupt:
-        print('Interrupted', file=sys.stderr)
+        interrupted = True
     except (embedded.StartError, story.StoryError) as error:
         print(f'The demo failed: {error}', file=sys.stderr)
     except Exception:
         # The last line must be the summary whatever went wrong.
         traceback.print_exc()
-    finally:
-        if told is not None and not (arguments.keep and summary['ok']):
-            told.engine.stop()
-        if not (arguments.keep and summary['ok']):
-            cloud.stop()
-    if arguments.keep and summary['ok']:
+    kept = arguments.keep and summary['ok']
+    if kept:
         _keep(directory)
-    elif summary['ok'] and arguments.directory is None:
-        shutil.rmtree(directory, ignore_errors=True)
+    else:
+        _stop(cloud, told)
+    if interrupted:
+        print('Interrupted; nothing is left running', file=sys.stderr)
     elif not summary['ok']:
         print(f'Logs are in {directory}/log', file=sys.stderr)
     view.end(summary)
-    if arguments.keep and summary['ok']:
-        _wait_for_interrupt(cloud, told)
+    if kept:
+        _wait_for_interrupt()
+        _stop(cloud, told)
+    if arguments.directory is None and (summary['ok'] or interrupted):
+        shutil.rmtree(directory, ignore_errors=True)
     return 0 if summary['ok'] else 1
 
 
+def _prepare_process() -> None:
+    """Make the process independent of whoever started it."""
+    # OS_* names another cloud, a proxy leads away from loopback.
+    for name in set(os.environ) - set(planning.child_environment()):
+        del os.environ[name]
+    for number in _ENDS:
+        # Whoever ignores one of them (nohup, a job of a script) means it.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    # Only the first one counts: the cleaning that it begins takes seconds.
+    for number in _ENDS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _stop(cloud: embedded.Cloud, told: story.Story | None) -> None:
+    if told is not None:
+        told.engine.stop()
+    cloud.stop()
+
+
 def _keep(directory: pathlib.Path) -> None:
-    print(
-        f'The cloud goes on. In another terminal:\n  . '
-        f'{shlex.quote(str(directory))}/openrc'
-    )
+    print('The cloud goes on. In another terminal:')
     for command in (
+        f'cd {shlex.quote(str(planning.ROOT))}',
+        f'. {shlex.quote(str(directory))}/openrc',
         'openstack server list --all-projects --long',
         'openstack server evacuation list',
         'openstack ha status',
         'openstack ha incident list',
-        f'{shlex.quote(sys.executable)} -m lab.embedded --directory '
+        'python -m lab.embedded --directory '
         f'{shlex.quote(str(directory))} power cmp-2 hung',
     ):
         print(f'  {command}')
     print('Ctrl-C here ends it.', flush=True)
 
 
-def _wait_for_interrupt(
-    cloud: embedded.Cloud, told: story.Story | None
-) -> None:
-    try:
+def _wait_for_interrupt() -> None:
+    with contextlib.suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)
-    except KeyboardInterrupt:
-        if told is not None:
-            told.engine.stop()
-        cloud.stop()
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ import os
 import pathlib
 import random
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -280,12 +281,14 @@ def write_files(plan: Plan) -> None:
         'OS_IDENTITY_API_VERSION': '3',
         'OS_AUTH_TYPE': 'password',
     }
-    write_secret(
-        directory / 'openrc',
-        ''.join(
-            f"export {key}='{value}'\n" for key, value in variables.items()
-        ),
-    )
+    lines = [f"export {key}='{value}'" for key, value in variables.items()]
+    # The clients that know our commands, and no proxy: all is on loopback.
+    lines += [
+        f'export PATH={shlex.quote(os.path.dirname(sys.executable))}:"$PATH"',
+        'export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1',
+        'unset OS_CLOUD',
+    ]
+    write_secret(directory / 'openrc', '\n'.join(lines) + '\n')
 
 
 def credentials(plan: Plan, user: str) -> dict[str, str]:
