@@ -154,7 +154,7 @@ class LiveView(View):
 
     def _head(self) -> console.RenderableType:
         found = self.shown.incident if self.shown else None
-        sentence = 'All hosts are fine'
+        sentence = 'No incident'
         style = 'green'
         if found:
             sentence = f'{found["host"]}: {str(found["phase"]).upper()}'
@@ -174,9 +174,12 @@ class LiveView(View):
         for host, age in sorted(ages.items()):
             style = 'red' if age > 3 else 'green'
             grid.add_row(host, text.Text(f'{age:5.1f} s ago', style=style))
-        if self.shown and self.shown.alarm:
-            grid.add_row('alarm', self.shown.alarm)
-        return panel.Panel(grid, title='Heartbeats')
+        alarm = self.shown.alarm if self.shown else ''
+        return panel.Panel(
+            grid,
+            title='Heartbeats',
+            subtitle=f'aodh: {alarm}' if alarm else None,
+        )
 
     def _evacuations(self) -> console.RenderableType:
         grid = table.Table(box=box.SIMPLE, expand=True)
@@ -188,8 +191,10 @@ class LiveView(View):
         }
         for uuid, wanted in self.servers.items():
             if not wanted.protected:
+                policy = wanted.metadata.get('ha:policy', 'not set')
                 grid.add_row(
-                    wanted.name, text.Text('no HA tag: stays', style='dim')
+                    wanted.name,
+                    text.Text(f'ha:policy {policy}: stays', style='dim'),
                 )
                 continue
             item = items.get(uuid)
@@ -198,10 +203,10 @@ class LiveView(View):
                 wanted.name,
                 progress_bar.ProgressBar(100, percent, width=None),
                 f'{percent} %',
-                item['phase'] if item else 'waiting',
+                item['phase'] if item else '-',
                 (item or {}).get('dest_compute') or '',
             )
-        return panel.Panel(grid, title='openstack server evacuation watch')
+        return panel.Panel(grid, title='Evacuations')
 
     def _story(self, rows: int) -> console.RenderableType:
         grid = table.Table.grid(padding=(0, 1))

@@ -49,10 +49,21 @@ class TestLiveView(unittest.TestCase):
         servers = {
             'a': operator.Wanted('web-1', {'ha:policy': 'evacuate'}),
             'b': operator.Wanted('batch-1', {}),
+            'c': operator.Wanted('batch-2', {'ha:policy': 'none'}),
         }
         self.view.watch(shown, servers, 'cmp-1')
 
         drawn = self.drawn()
 
         self.assertRegex(drawn, r'web-1.*40 %.*spawning.*cmp-2')
-        self.assertRegex(drawn, r'batch-1.*no HA tag: stays')
+        self.assertRegex(drawn, r'batch-1.*ha:policy not set: stays')
+        self.assertRegex(drawn, r'batch-2.*ha:policy none: stays')
+
+    def test_no_host_is_called_fine_before_somebody_asked(self):
+        shown = watch.Shown(ages={'cmp-1': 9.0}, alarm='insufficient data')
+        self.view.watch(shown, {}, 'cmp-1')
+
+        drawn = self.drawn()
+
+        self.assertIn('No incident', drawn)
+        self.assertIn('aodh: insufficient data', drawn)
