@@ -13,7 +13,7 @@ from oslo_utils import uuidutils
 
 from nova_ha_plugins.engine import context
 from nova_ha_plugins.engine import doors
-from nova_ha_plugins.engine import recover
+from nova_ha_plugins.engine import look
 from nova_ha_plugins.recovery import detector
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import facts
@@ -169,7 +169,7 @@ class Intake:
             )
             return
         else:
-            worker = recover.Recovery(self.ctx, self.snapshot)
+            worker = look.Look(self.ctx, self.snapshot)
             event = worker.attested(subject, fact.by, fact.reason)
         last = self.ctx.apply(subject, event).timeline[-1]
         if last.code in _NOT_HEEDED:

@@ -21,6 +21,7 @@ from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import fence
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import notes
+from nova_ha_plugins.recovery import records
 from nova_ha_plugins.recovery import waits
 
 Phase = incident.Phase
@@ -299,7 +300,7 @@ TABLE: typing.Final[dict[Phase, dict[type[events.Event], Handler]]] = {
     Phase.EVACUATING: {
         events.SignOfLife: fence.alive_after_fence,
         events.Listed: evacuation.listed,
-        events.EvacuationSeen: evacuation.seen,
+        events.EvacuationSeen: records.seen,
         events.BatchHeld: evacuation.batch_held,
         events.EvacuateIntended: evacuation.intended,
         events.EvacuateAccepted: evacuation.accepted,

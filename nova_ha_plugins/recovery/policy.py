@@ -9,6 +9,7 @@ too, so that clouds that come from Masakari need not touch their servers;
 ``HA:Policy`` mean nothing.
 """
 
+from collections.abc import Iterable
 import dataclasses
 
 from nova_ha_plugins.recovery import incident
@@ -132,6 +133,18 @@ def admit(view: views.ServerView, default: str = NONE) -> incident.Server:
         state=state,
         code=code,
         reason=reason,
+    )
+
+
+def admit_all(
+    found: Iterable[views.ServerView], default: str = NONE
+) -> tuple[incident.Server, ...]:
+    """Return every server as the incident keeps it, in order of recovery."""
+    return tuple(
+        sorted(
+            (admit(view, default) for view in found),
+            key=lambda server: (-server.priority, server.uuid),
+        )
     )
 
 

@@ -107,7 +107,8 @@ def codes_in(tree, known):
 def codes_of_source():
     paths = [
         *sorted((PACKAGE / 'recovery').glob('*.py')),
-        PACKAGE / 'engine' / 'recover.py',
+        PACKAGE / 'engine' / 'look.py',
+        PACKAGE / 'engine' / 'servers.py',
     ]
     # What is told of an evacuation has words of its own: see the API.
     trees = [

@@ -14,6 +14,7 @@ from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
 from nova_ha_plugins.recovery import pacing
+from nova_ha_plugins.recovery import records
 from nova_ha_plugins.recovery import waits
 from tests.unit.recovery import examples
 
@@ -656,7 +657,7 @@ class AnyRecordTest(unittest.TestCase):
 
         found = look(server, record, view, off)
 
-        if evacuation.is_open(record) and not off and uuid != baseline:
+        if records.is_open(record) and not off and uuid != baseline:
             self.assertNotEqual(ServerState.READY, found.state)
 
     @examples.many

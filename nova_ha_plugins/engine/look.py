@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Looks at a suspected host: every channel, every gate, an operator's word."""
+
+import collections
+
+from nova_ha_plugins.engine import doors
+from nova_ha_plugins.engine import part
+from nova_ha_plugins.recovery import detector
+from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import evidence
+from nova_ha_plugins.recovery import gates
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import policy
+from nova_ha_plugins.recovery import views
+
+# A probe that is older than this is made again before it is relied on.
+_PROBE_FRESH = 5.0
+
+
+class Look(part.Part):
+    """Reads the channels and decides with the gates."""
+
+    def assess(self, subject: incident.Incident) -> incident.Incident:
+        services = self.snapshot.services
+        if services and subject.host not in services:
+            return self.ctx.apply(
+                subject,
+                events.Dismissed(
+                    self.ctx.store.now(),
+                    'Nova has no nova-compute service of that name; see '
+                    'nova-ha-manage doctor for what each part calls a host',
+                ),
+            )
+        subject = self._identify(subject)
+        now = self.ctx.store.now()
+        readings = self.readings(subject, now)
+        probe = evidence.of(readings, evidence.PROBE)
+        silent = probe is not None and probe.sign == incident.Sign.SILENT
+        silent_probes = subject.silent_probes + 1 if silent else 0
+        verdict = evidence.verdict(readings)
+        hold: gates.Hold | None = None
+        if verdict == incident.Verdict.DEAD:
+            subject, hold = self._preview(subject, now)
+        # One decision at a time: the next one must see this one's fence, or
+        # hosts that die together would pass the storm gate together.
+        with self.ctx.deciding:
+            hold = hold or gates.hold(
+                subject,
+                verdict,
+                silent_probes,
+                self._fleet(now),
+                self.ctx.settings.limits,
+            )
+            return self.ctx.apply(
+                subject,
+                events.Assessed(
+                    self.ctx.store.now(), readings, silent_probes, hold
+                ),
+            )
+
+    def readings(
+        self, subject: incident.Incident, now: float
+    ) -> tuple[incident.Reading, ...]:
+        service = self.snapshot.services.get(subject.host)
+        return (
+            self.heartbeat(subject, now),
+            self.probe(subject),
+            _nova_reading(service, now),
+        )
+
+    def _identify(self, subject: incident.Incident) -> incident.Incident:
+        record = self.snapshot.records.get(subject.host)
+        if record is None:
+            return subject
+        known = (record.service_uuid, record.zone, record.system_uuid)
+        if known == (
+            subject.service_uuid,
+            subject.domain,
+            subject.expected_system_uuid,
+        ):
+            return subject
+        return self.ctx.apply(
+            subject, events.Identified(self.ctx.store.now(), *known)
+        )
+
+    def heartbeat(
+        self, subject: incident.Incident, now: float
+    ) -> incident.Reading:
+        look = self.snapshot.look
+        for host in look.hosts:
+            if host.host == subject.host:
+                break
+        else:
+            return incident.Reading(
+                evidence.HEARTBEAT,
+                incident.Sign.UNKNOWN,
+                now,
+                text='no heartbeat of this host was ever stored',
+            )
+        sign = {
+            detector.Liveness.UP: incident.Sign.ALIVE,
+            detector.Liveness.DOWN: incident.Sign.SILENT,
+            detector.Liveness.UNKNOWN: incident.Sign.UNKNOWN,
+        }[host.verdict]
+        if (
+            sign == incident.Sign.UNKNOWN
+            and subject.released
+            and host.silent_for >= self.ctx.settings.rules.timeout
+        ):
+            # An operator vouched that several hosts died at once; silence
+            # against the newest heartbeat of the others still has to show.
+            sign = incident.Sign.SILENT
+        return incident.Reading(
+            evidence.HEARTBEAT, sign, now, host.age, look.reason
+        )
+
+    def _preview(
+        self, subject: incident.Incident, now: float
+    ) -> tuple[incident.Incident, gates.Hold | None]:
+        """List the servers before the decision: none, no fence."""
+        try:
+            servers = self.ctx.nova.servers_on(subject.host)
+        except doors.DoorError as error:
+            return subject, gates.Hold(
+                'nova-unreachable',
+                f"The servers of host '{subject.host}' could not be listed: "
+                f'{error}. Nothing is fenced before nova answers.',
+            )
+        listed = policy.admit_all(servers, self.ctx.settings.default_policy)
+        if listed == subject.servers:
+            return subject, None
+        return self.ctx.apply(subject, events.Listed(now, listed)), None
+
+    def _fleet(self, now: float) -> gates.Fleet:
+        snapshot = self.snapshot
+        timeout = self.ctx.settings.rules.timeout
+        silent = {
+            host.host
+            for host in snapshot.look.hosts
+            if host.silent_for >= timeout
+        } - snapshot.contained
+        arm = snapshot.arm
+        opened = self.ctx.store.open_incidents()
+        # The open ones also when there were many since: a flood of false
+        # alarms must not push a fence out of sight.
+        past = {
+            each.uuid: each
+            for each in (*self.ctx.store.incidents(limit=500), *opened)
+        }
+        fences = tuple(
+            gates.PastFence(each.host, each.domain, each.fence.intended_at)
+            for each in past.values()
+            if each.fence is not None
+        )
+        incoming = collections.Counter(
+            server.destination
+            for each in opened
+            for server in each.servers
+            if server.state == incident.ServerState.EVACUATING
+        )
+        # No step of a new incident has forced anything down yet, so whoever
+        # did is somebody else.
+        forced = {
+            service.host
+            for service in snapshot.services.values()
+            if service.forced_down
+        }
+        return gates.Fleet(
+            now=now,
+            armed=arm.armed,
+            arm_text=f'disarmed by {arm.by}: {arm.reason}',
+            watching=snapshot.watching,
+            loop_late=snapshot.loop_late,
+            blind=snapshot.look.sight
+            in (detector.Sight.BLIND, detector.Sight.HOLDING_OFF),
+            hosts=tuple(
+                gates.HostState(
+                    host=record.host,
+                    domain=record.zone,
+                    silent=record.host in silent,
+                    mapped=record.map_state == 'verified',
+                    map_text=record.map_text,
+                    foreign=record.host in forced,
+                    incoming=incoming[record.host],
+                )
+                for record in snapshot.records.values()
+            ),
+            fences=fences,
+        )
+
+    def attested(
+        self, subject: incident.Incident, by: str, reason: str
+    ) -> events.Attested:
+        """Return an operator's word with what can be heard and read now."""
+        power = incident.Power.UNKNOWN
+        try:
+            reading = self.ctx.fencing.read(subject.host)
+        except doors.DoorError:
+            # The reason why an operator is asked at all.
+            pass
+        else:
+            record = self.snapshot.records.get(subject.host)
+            if record and reading.system_uuid == record.system_uuid:
+                power = reading.power
+        now = self.ctx.store.now()
+        return events.Attested(
+            now,
+            by,
+            reason,
+            self.snapshot.mark(subject.host),
+            self.readings(subject, now),
+            power,
+        )
+
+    def fresh_probe(self, subject: incident.Incident) -> incident.Reading:
+        """Return the last probe, or a new one if that was a while ago."""
+        last = evidence.of(subject.readings, evidence.PROBE)
+        if last and self.ctx.store.now() - last.at <= _PROBE_FRESH:
+            return last
+        return self.probe(subject)
+
+    def probe(self, subject: incident.Incident) -> incident.Reading:
+        service = self.snapshot.services.get(subject.host)
+        return self.ctx.probe.probe(
+            subject.host, service.address if service else ''
+        )
+
+
+def _nova_reading(
+    service: views.ServiceView | None, now: float
+) -> incident.Reading:
+    if service is None:
+        return incident.Reading(
+            evidence.NOVA,
+            incident.Sign.UNKNOWN,
+            now,
+            text='nova knows no such compute service',
+        )
+    sign = incident.Sign.ALIVE if service.up else incident.Sign.SILENT
+    return incident.Reading(
+        evidence.NOVA,
+        sign,
+        now,
+        text=f'nova says {"up" if service.up else "down"}',
+    )

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Switches a host off through its device, and reads the power back."""
+
+from nova_ha_plugins.engine import context
+from nova_ha_plugins.engine import doors
+from nova_ha_plugins.engine import look
+from nova_ha_plugins.engine import part
+from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import incident
+
+Phase = incident.Phase
+
+
+class Power(part.Part):
+    """Asks the device; only what it reads counts."""
+
+    def __init__(
+        self, ctx: context.Context, snapshot: context.Snapshot
+    ) -> None:
+        super().__init__(ctx, snapshot)
+        self.look = look.Look(ctx, snapshot)
+
+    def _signs_of_life(self, subject: incident.Incident) -> str:
+        """Return what shows that the host lives after all, '' if nothing.
+
+        A host that came back after its fence is switched off again, whatever
+        it sends.
+        """
+        if subject.fence is None or subject.fence.attempt > 1:
+            return ''
+        heartbeat = self.look.heartbeat(subject, self.ctx.store.now())
+        if heartbeat.sign == incident.Sign.ALIVE:
+            return 'sent a heartbeat'
+        if self.look.fresh_probe(subject).sign == incident.Sign.ALIVE:
+            return 'answers the probe'
+        return ''
+
+    def read_power(self, subject: incident.Incident) -> incident.Incident:
+        now = self.ctx.store.now
+        heartbeat = self.look.heartbeat(subject, now())
+        if heartbeat.sign == incident.Sign.ALIVE:
+            subject = self._lives(subject, 'sent a heartbeat')
+            if subject.phase == Phase.CANCELLED:
+                return subject
+        if subject.phase == Phase.NEEDS_OPERATOR:
+            subject = self.ctx.apply(
+                subject,
+                events.Heard(now(), self.look.readings(subject, now())),
+            )
+        fencing = self.ctx.fencing
+        try:
+            driver = fencing.driver_name(subject.host)
+            reading = fencing.read(subject.host)
+        except doors.DoorError as error:
+            return self.ctx.apply(
+                subject, events.PowerUnread(now(), str(error))
+            )
+        if reading.power == incident.Power.OFF:
+            alive = self._contradicts_off(subject, heartbeat)
+            if alive:
+                return self.ctx.apply(
+                    subject,
+                    events.PowerUnread(
+                        now(),
+                        f'{driver} reads Off, yet {alive}; a host that is '
+                        'heard is not off',
+                    ),
+                )
+        return self.ctx.apply(
+            subject,
+            events.PowerRead(
+                now(), driver, reading, self.snapshot.mark(subject.host)
+            ),
+        )
+
+    def _lives(
+        self, subject: incident.Incident, how: str
+    ) -> incident.Incident:
+        """Tell that the host lives, unless it was fenced before."""
+        if subject.fence is None or subject.fence.attempt > 1:
+            return subject
+        return self.shows_life(subject, how)
+
+    def _contradicts_off(
+        self, subject: incident.Incident, heartbeat: incident.Reading
+    ) -> str:
+        """Return which channel hears a host whose device reads Off."""
+        if heartbeat.sign == incident.Sign.ALIVE:
+            return f'it sent a heartbeat {heartbeat.age or 0.0:.1f} s ago'
+        if self.look.fresh_probe(subject).sign == incident.Sign.ALIVE:
+            return 'it answers the probe'
+        return ''
+
+    def power_off(self, subject: incident.Incident) -> incident.Incident:
+        alive = self._signs_of_life(subject)
+        if alive:
+            return self._lives(subject, alive)
+        fence = subject.fence
+        now = self.ctx.store.now()
+        if fence and not fence.calls and fence.attempt == 1:
+            if now - fence.intended_at > self.ctx.settings.patience.intent_ttl:
+                return self.ctx.apply(subject, events.IntentExpired(now))
+        fencing = self.ctx.fencing
+        try:
+            driver = fencing.driver_name(subject.host)
+        except doors.DoorError as error:
+            return self.ctx.apply(subject, events.PowerUnread(now, str(error)))
+        subject = self.ctx.apply(
+            subject, events.PowerCalled(self.ctx.store.now(), driver)
+        )
+        try:
+            fencing.power_off(subject.host, subject.expected_system_uuid)
+        except doors.DoorError as error:
+            # Not success, and not failure either: the reading decides.
+            return self.ctx.apply(
+                subject,
+                events.PowerUnread(self.ctx.store.now(), str(error)),
+            )
+        return self.read_power(subject)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What becomes of one server, and of the incident when all have an end."""
+
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import notes
+from nova_ha_plugins.recovery import waits
+
+ServerState = incident.ServerState
+
+# A retry for want of a host waits twice as long each time, up to this.
+MAX_RETRY_DELAY = 300.0
+
+
+def again(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    code: str,
+    text: str,
+    patience: waits.Patience,
+    baseline: str | None = None,
+) -> incident.Incident:
+    # Want of a host ends by itself when capacity returns: never park it.
+    waits_for_room = code in ('no-valid-host', 'nova-busy')
+    if not waits_for_room and (
+        server.attempts - server.waits >= patience.max_attempts
+    ):
+        return end(
+            subject,
+            at,
+            server,
+            ServerState.PARKED,
+            code,
+            f'{text}; given up after {server.attempts} attempts, evacuate it '
+            'by hand',
+        )
+    delay = min(
+        patience.retry_delay * 2 ** min(max(server.attempts - 1, 0), 10),
+        MAX_RETRY_DELAY,
+    )
+    subject = notes.add(
+        subject,
+        at,
+        f'retry:{code}',
+        f"Server '{server.name or server.uuid}': {text}; next attempt in "
+        f'{delay:.0f} s',
+    )
+    return notes.put_server(
+        subject,
+        at,
+        server,
+        state=ServerState.READY,
+        waits=server.waits + waits_for_room,
+        code=code,
+        reason=f'{text}; tried again',
+        baseline=baseline if baseline is not None else server.baseline,
+        migration_uuid=None,
+        destination=None,
+        retry_at=at + delay,
+    )
+
+
+def end(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    state: ServerState,
+    code: str,
+    reason: str,
+) -> incident.Incident:
+    subject = notes.add(
+        subject,
+        at,
+        f'server-{state}',
+        f"Server '{server.name or server.uuid}': {reason}",
+    )
+    return notes.put_server(
+        subject,
+        at,
+        server,
+        state=state,
+        code=code,
+        reason=reason,
+        finished_at=at,
+        retry_at=None,
+    )
+
+
+def finish(subject: incident.Incident, at: float) -> incident.Incident:
+    if any(
+        s.state not in incident.FINAL_SERVER_STATES for s in subject.servers
+    ):
+        return subject
+    count = {
+        state: sum(s.state == state for s in subject.servers)
+        for state in incident.FINAL_SERVER_STATES
+    }
+    parked = count[ServerState.PARKED]
+    return notes.add(
+        subject,
+        at,
+        'recovered',
+        f'{count[ServerState.RECOVERED]} servers recovered, '
+        f'{count[ServerState.LEFT]} left alone, {parked} parked for an '
+        'operator',
+        phase=incident.Phase.RECOVERED,
+        outcome='partial' if parked else 'resolved',
+        code='',
+        reason='',
+        next_look_at=None,
+    )

@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""One server on its way to another host, as nova's records tell it.
+
+Nova's migration record is the truth. The newest evacuation record of the
+server away from the failed host says what may be done: none, or one that was
+there before our call: call. Open: wait, however long; slow is not dead.
+``error``: no destination was chosen, so a retry is harmless. ``failed`` with
+a destination: a guest may be left there, because nova does not remove it when
+something fails after the spawn; no other host is tried unless that
+destination was itself fenced. No answer from nova's API: nothing is learned,
+nothing changes.
+"""
+
+import dataclasses
+
+from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import notes
+from nova_ha_plugins.recovery import outcomes
+from nova_ha_plugins.recovery import pacing
+from nova_ha_plugins.recovery import policy
+from nova_ha_plugins.recovery import views
+from nova_ha_plugins.recovery import waits
+
+ServerState = incident.ServerState
+
+# Nova's final statuses of an evacuation record; everything else is open.
+CLOSED_STATUSES = frozenset(
+    {'done', 'completed', 'error', 'failed', 'cancelled'}
+)
+# How long a record that says 'completed' may contradict the server.
+SETTLING = 10.0
+# After this an evacuation that nova neither ends nor moves is reported.
+SLOW = 600.0
+
+
+def seen(
+    subject: incident.Incident,
+    event: events.EvacuationSeen,
+    patience: waits.Patience,
+) -> incident.Incident:
+    """Learn from nova's records where a server stands."""
+    server = notes.server_of(subject, event.server_uuid)
+    if server.state in incident.FINAL_SERVER_STATES:
+        return subject
+    if event.server is None:
+        subject = outcomes.end(
+            subject,
+            event.at,
+            server,
+            ServerState.LEFT,
+            'deleted',
+            'nova has no such server any more: its owner deleted it',
+        )
+    elif server.state == ServerState.RESTORING:
+        subject = _arrived(subject, event.at, server, event.server)
+    elif server.state in (ServerState.QUEUED, ServerState.READY):
+        subject = _before_call(subject, event, server)
+    elif server.state == ServerState.REQUESTED:
+        subject = _after_call(subject, event, server, patience)
+    else:
+        subject = _on_the_way(subject, event, server, patience)
+    return outcomes.finish(subject, event.at)
+
+
+def _before_call(
+    subject: incident.Incident,
+    event: events.EvacuationSeen,
+    server: incident.Server,
+) -> incident.Incident:
+    view, record = event.server, event.record
+    assert view is not None  # noqa: S101 - seen() has dealt with None
+    if is_open(record) and not event.destination_off:
+        assert record is not None  # noqa: S101 - is_open() says so
+        if record.uuid != server.baseline:
+            # An operator, or an engine before us, asked already: adopt it.
+            return _follow(subject, event.at, server, record)
+    if view.host != subject.host:
+        # It is elsewhere; while it is busy there it is not ours to touch.
+        if view.task_state is not None:
+            return notes.put_server(
+                subject, event.at, server, state=ServerState.QUEUED
+            )
+        return _arrived(subject, event.at, server, view)
+    if policy.being_deleted(view):
+        return outcomes.end(
+            subject,
+            event.at,
+            server,
+            ServerState.LEFT,
+            'being-deleted',
+            'its owner is deleting it',
+        )
+    # Its owner may have changed the tags while it waited.
+    choice = policy.choose(view.metadata, policy.EVACUATE)
+    if not choice.protected:
+        return outcomes.end(
+            subject,
+            event.at,
+            server,
+            ServerState.LEFT,
+            choice.code,
+            f'{choice.reason} by now',
+        )
+    if _unproven(record) and not event.destination_off:
+        assert record is not None  # noqa: S101 - _unproven() says so
+        return _park_unproven(subject, event.at, server, record)
+    return notes.put_server(
+        subject,
+        event.at,
+        server,
+        state=ServerState.READY,
+        baseline=record.uuid if record else None,
+    )
+
+
+def _after_call(
+    subject: incident.Incident,
+    event: events.EvacuationSeen,
+    server: incident.Server,
+    patience: waits.Patience,
+) -> incident.Incident:
+    record = event.record
+    if record is not None and record.uuid != server.baseline:
+        subject = _follow(subject, event.at, server, record)
+        server = notes.server_of(subject, server.uuid)
+        return _on_the_way(subject, event, server, patience)
+    began = server.intended_at or event.at
+    if began > event.at:
+        # The clock of the store went back: the pause begins anew.
+        return notes.put_server(
+            subject, event.at, server, intended_at=event.at
+        )
+    if event.at - began < patience.unanswered_quiet:
+        return subject
+    return outcomes.again(
+        subject,
+        event.at,
+        server,
+        'unanswered',
+        f'nova has no record of the call after '
+        f'{patience.unanswered_quiet:.0f} s',
+        patience,
+    )
+
+
+def _on_the_way(
+    subject: incident.Incident,
+    event: events.EvacuationSeen,
+    server: incident.Server,
+    patience: waits.Patience,
+) -> incident.Incident:
+    view, record = event.server, event.record
+    assert view is not None  # noqa: S101 - seen() has dealt with None
+    if record is None:
+        return subject
+    if (record.uuid, record.dest_compute) != (
+        server.migration_uuid,
+        server.destination,
+    ):
+        subject = _follow(subject, event.at, server, record)
+        server = notes.server_of(subject, server.uuid)
+    if view.host != subject.host:
+        # It has arrived. If that host failed in turn, the server is a matter
+        # of that host's incident: a second call from here would be one more.
+        if view.task_state is not None:
+            return subject
+        return _arrived(subject, event.at, server, view)
+    if event.destination_off:
+        return outcomes.again(
+            subject,
+            event.at,
+            server,
+            'destination-fenced',
+            f"its destination '{record.dest_compute}' failed as well (a "
+            'stopped copy may stay defined there, which nova does not remove)',
+            patience,
+            baseline=record.uuid,
+        )
+    if is_open(record) or record.status == 'done':
+        return _waiting(subject, event.at, server, record)
+    if record.status == 'completed':
+        return _contradiction(subject, event.at, server, view, record)
+    if _unproven(record):
+        return _park_unproven(subject, event.at, server, record)
+    code = 'no-valid-host' if record.status == 'error' else 'failed'
+    return outcomes.again(
+        subject,
+        event.at,
+        server,
+        code,
+        'nova found no host for it'
+        if code == 'no-valid-host'
+        else 'nova gave it up before it chose a host for good',
+        patience,
+        baseline=record.uuid,
+    )
+
+
+def _waiting(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    record: views.MigrationView,
+) -> incident.Incident:
+    """Wait, however long; after a while say that and for whom."""
+    if server.code or at - (server.intended_at or at) < SLOW:
+        return subject
+    where = (
+        f"look at nova-compute of '{record.dest_compute}'"
+        if record.dest_compute
+        else 'no destination has taken it yet: a host that nova believed to '
+        'be up may be dead'
+    )
+    text = (
+        f'its evacuation (record {record.uuid}, {record.status}) has made no '
+        f'progress for {SLOW / 60:.0f} minutes; {where}'
+    )
+    subject = notes.add(
+        subject,
+        at,
+        'server-slow',
+        f"Server '{server.name or server.uuid}': {text}",
+    )
+    return notes.put_server(subject, at, server, code=pacing.SLOW, reason=text)
+
+
+def is_open(record: views.MigrationView | None) -> bool:
+    """Return whether nova may still act on the record."""
+    return record is not None and record.status not in CLOSED_STATUSES
+
+
+def _unproven(record: views.MigrationView | None) -> bool:
+    return (
+        record is not None
+        and record.status in ('failed', 'cancelled', 'error')
+        and bool(record.dest_compute)
+    )
+
+
+def _follow(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    record: views.MigrationView,
+) -> incident.Incident:
+    return notes.put_server(
+        subject,
+        at,
+        server,
+        state=ServerState.EVACUATING,
+        migration_uuid=record.uuid,
+        destination=record.dest_compute,
+        intended_at=server.intended_at or at,
+        code='',
+        reason='',
+        retry_at=None,
+    )
+
+
+def _arrived(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    view: views.ServerView,
+) -> incident.Incident:
+    if view.vm_state == 'error':
+        return outcomes.end(
+            subject,
+            at,
+            server,
+            ServerState.PARKED,
+            'error-after-evacuation',
+            f"it is on host '{view.host}' but in error; look at its fault",
+        )
+    if server.vm_state == 'stopped' and view.vm_state == 'active':
+        if server.state == ServerState.RESTORING:
+            return subject
+        return notes.put_server(
+            subject,
+            at,
+            server,
+            state=ServerState.RESTORING,
+            code='stopping',
+            reason='it was stopped before its host failed; stopping it again',
+            destination=view.host,
+            retry_at=None,
+        )
+    server = dataclasses.replace(server, destination=view.host)
+    if server.vm_state == 'active' and view.vm_state == 'stopped':
+        return outcomes.end(
+            subject,
+            at,
+            server,
+            ServerState.PARKED,
+            'came-back-stopped',
+            f"it ran before and is stopped on host '{view.host}'; start it "
+            'unless its owner stopped it meanwhile',
+        )
+    return outcomes.end(
+        subject,
+        at,
+        server,
+        ServerState.RECOVERED,
+        '',
+        f"on host '{view.host}', {view.vm_state}",
+    )
+
+
+def _contradiction(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    view: views.ServerView,
+    record: views.MigrationView,
+) -> incident.Incident:
+    """Nova says completed, yet the server is still on the failed host.
+
+    That is so for a moment at the end of an evacuation whose source came
+    back early, and for good when the source came back before a destination
+    was chosen.
+    """
+    if view.task_state is not None:
+        return _waiting(subject, at, server, record)
+    if server.code != 'settling':
+        return notes.put_server(
+            subject, at, server, code='settling', retry_at=at + SETTLING
+        )
+    if not waits.is_over(server.retry_at, at):
+        return subject
+    return outcomes.end(
+        subject,
+        at,
+        server,
+        ServerState.PARKED,
+        'source-returned',
+        'its host came back during the evacuation and nova closed the record '
+        'without moving it; look at the server before you start it',
+    )
+
+
+def _park_unproven(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    record: views.MigrationView,
+) -> incident.Incident:
+    return outcomes.end(
+        subject,
+        at,
+        server,
+        ServerState.PARKED,
+        'destination-unproven',
+        f"its evacuation to '{record.dest_compute}' failed and a guest may "
+        'be left there, which would write to the same disk; look for it on '
+        'that host, remove it, then evacuate by hand',
+    )
