@@ -8,9 +8,11 @@ compared with the tree.
 """
 
 import configparser
+import importlib.metadata
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -191,6 +193,37 @@ class WheelTest(unittest.TestCase):
         }
 
         self.assertEqual(wanted, required)
+
+    def test_every_dependency_is_named_once_and_imported(self):
+        names = [
+            re.split(r'[<>=!~ ]', line, maxsplit=1)[0]
+            for line in (ROOT / 'requirements.txt').read_text().splitlines()
+            if not line.startswith('#')
+        ]
+        self.assertEqual(sorted(set(names)), sorted(names))
+        modules = importlib.metadata.packages_distributions()
+        imported = {
+            name
+            for path in tracked()
+            if path.endswith('.py') and path.split('/')[0] in PACKAGES
+            for name in re.findall(
+                r'(?m)^\s*(?:import|from) (\w+)', (ROOT / path).read_text()
+            )
+        }
+        used = {
+            re.sub('[-_.]+', '-', distribution).lower()
+            for module in imported
+            for distribution in modules.get(module, ())
+        }
+
+        self.assertEqual(
+            [],
+            [
+                name
+                for name in names
+                if re.sub('[-_.]+', '-', name).lower() not in used
+            ],
+        )
 
     def test_license_and_python_are_named(self):
         self.assertRegex(self.metadata, r'(?m)^License(-Expression)?: Apache')
