@@ -79,10 +79,14 @@ class IncidentsController(compat.Controller):
 
 
 def _find(uuid: str) -> core.Incident:
-    with backend.store() as store:
-        subject = store.incident(uuid)
+    subject = None
+    # Only what we make ourselves is asked for: not every database takes, for
+    # example, a NUL.
+    if uuidutils.is_uuid_like(uuid):
+        with backend.store() as store:
+            subject = store.incident(uuid)
     if subject is None:
-        raise exc.HTTPNotFound(explanation=f"There is no incident '{uuid}'")
+        raise exc.HTTPNotFound(explanation=f'There is no incident {uuid!r}')
     return subject
 
 

@@ -5,6 +5,7 @@
 import collections
 import typing
 
+from oslo_utils import uuidutils
 from webob import exc
 
 from nova_ha_plugins.api import backend
@@ -75,8 +76,10 @@ class FactsController(compat.Controller):
     def show(self, req: typing.Any, id: str) -> dict[str, typing.Any]:
         """One fact: pending, accepted or rejected, and why."""
         req.environ['nova.context'].can(policies.INCIDENTS_SHOW, target={})
-        with backend.store() as store:
-            fact = store.fact(id)
+        fact = None
+        if uuidutils.is_uuid_like(id):
+            with backend.store() as store:
+                fact = store.fact(id)
         if fact is None:
-            raise exc.HTTPNotFound(explanation=f"There is no fact '{id}'")
+            raise exc.HTTPNotFound(explanation=f'There is no fact {id!r}')
         return {'fact': recovery_views.fact(fact)}

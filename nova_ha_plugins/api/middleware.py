@@ -60,7 +60,15 @@ class InstanceHA:
                 )
             )
         compat.register_rules(policies.list_rules())
-        response = request.get_response(resource)
+        try:
+            response = request.get_response(resource)
+        except RecursionError:
+            # Nova's parser of bodies follows '[' as deep as they go.
+            return compat.Fault(
+                webob.exc.HTTPBadRequest(
+                    explanation='The body is nested too deeply'
+                )
+            )
         # A second line, which clients fold: "compute 2.1, instance-ha 1.0".
         response.headers.add(
             versions.HEADER, f'{versions.SERVICE_TYPE} {version}'

@@ -8,6 +8,14 @@ from nova_ha_plugins.recovery import progress
 
 _LONGEST = 255
 
+# What is kept for ever, logged and drawn on terminals has no control
+# characters, no line breaks, none that turn the direction of writing, and no
+# halves of a character, which no database takes.
+_PRINTABLE = (
+    r'[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069'
+    r'\ud800-\udfff]'
+)
+
 
 def _many(schema: dict[str, typing.Any]) -> dict[str, typing.Any]:
     """A query parameter arrives as a list of its values."""
@@ -18,7 +26,12 @@ def _one(schema: dict[str, typing.Any]) -> dict[str, typing.Any]:
     return {'type': 'array', 'items': schema, 'minItems': 1, 'maxItems': 1}
 
 
-_word = {'type': 'string', 'minLength': 1, 'maxLength': _LONGEST}
+_word = {
+    'type': 'string',
+    'minLength': 1,
+    'maxLength': _LONGEST,
+    'pattern': rf'\A{_PRINTABLE}*\Z',
+}
 _uuid = {'type': 'string', 'format': 'uuid'}
 _limit = {'type': 'string', 'pattern': '^[0-9]{1,9}$'}
 
@@ -54,7 +67,7 @@ _reason = {
     'type': 'string',
     'minLength': 1,
     'maxLength': _LONGEST,
-    'pattern': r'\S',
+    'pattern': rf'\A(?=.*\S){_PRINTABLE}*\Z',
 }
 
 

@@ -172,9 +172,13 @@ class NovaTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         version=None,
         method='GET',
         json=None,
+        data=None,
         base='v2.1',
     ):
-        """One request with our own headers, the answer as it is."""
+        """One request with our own headers, the answer as it is.
+
+        :param data: a body that json would not make.
+        """
         headers = {
             'X-Auth-User': user,
             'X-User-Id': user,
@@ -183,8 +187,12 @@ class NovaTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         }
         if version:
             headers['OpenStack-API-Version'] = version
+        if data is not None:
+            headers['Content-Type'] = 'application/json'
         url = f'http://{uuidsentinel.osapi_host}:80/{base}{path}'
-        return requests.request(method, url, headers=headers, json=json)
+        return requests.request(
+            method, url, headers=headers, json=json, data=data
+        )
 
     def get_evacuations(self, server, **kwargs):
         answer = self.request(f'/servers/{server["id"]}/evacuations', **kwargs)

@@ -262,11 +262,35 @@ class InstanceHATest(RecoveryTestCase):
             (word, {'release': {'reason': 7}}),
         ):
             self.refuse(path, 400, 'badRequest', method='POST', json=body)
-        for query in ('color=red', 'limit=-1', 'limit=x', 'host='):
+        # Unprintable, the half of a character, the direction of writing.
+        for code in (0, 0x0A, 0x1B, 0x85, 0x2028, 0x202E, 0xD800):
+            body = {'arm': {'reason': f'x{chr(code)}'}}
+            self.refuse(switch, 400, 'badRequest', method='POST', json=body)
+        for query in ('color=red', 'limit=-1', 'limit=x', 'host=', 'host=%00'):
             self.refuse(f'{INCIDENTS}?{query}', 400, 'badRequest')
 
         self.assertEqual((), store.arm_history())
         self.assertEqual((), store.pending_facts())
+
+    def test_deep_nesting_is_a_bad_request(self):
+        self.use_store()
+        for body in ('[' * 50000, '{"arm":{"reason":' + '[' * 30000):
+            text = self.refuse(
+                f'{STATUS}/action',
+                400,
+                'badRequest',
+                method='POST',
+                data=body,
+            )
+
+            self.assertIn('nested too deeply', text)
+
+    def test_strange_ids_are_404_and_shown_harmless(self):
+        self.use_store()
+        for id in ('%00', '%1b%5b2J', 'x%0d%0ay', '%ff', '%25', 'a' * 5000):
+            for path in (f'{INCIDENTS}/{id}', f'{STATUS}/facts/{id}'):
+                text = self.refuse(path, 404, 'itemNotFound')
+                self.assertTrue(text.isprintable(), text)
 
     def test_nobody_but_administrators(self):
         store = self.use_store()
