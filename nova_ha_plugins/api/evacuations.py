@@ -45,10 +45,11 @@ class ServerEvacuationsController(compat.Controller):
     ) -> dict[str, typing.Any]:
         """One evacuation of a server, by uuid or by nova's number."""
         for item in self._items(req, server_id):
-            if id in (item['uuid'], str(item['id'])):
+            # Who does not get the number cannot ask by it either.
+            if id in (item['uuid'], str(item['id'] or '')):
                 return {'evacuation': item}
         raise exc.HTTPNotFound(
-            explanation=f"Server '{server_id}' has no evacuation '{id}'"
+            explanation=f"Server '{server_id}' has no evacuation {id!r}"
         )
 
     def _items(
@@ -86,6 +87,14 @@ class EvacuationsController(compat.Controller):
         )
         limit, marker = compat.common.get_limit_and_marker(req)
         wanted = _Filter(req.GET)
+        if wanted.by_host and not with_host:
+            # The answer would say what the fields do not.
+            raise exc.HTTPForbidden(
+                explanation=(
+                    f"Policy doesn't allow {policies.EVACUATIONS_SHOW_HOST}: "
+                    'without it evacuations cannot be filtered by host'
+                )
+            )
         items: list[dict[str, typing.Any]] = []
         size = wanted.page_size(limit)
         more = limit > 0
@@ -149,6 +158,11 @@ class _Filter:
         self.destination = query.get('dest_compute')
         self.host = query.get('host')
         self.server = query.get('instance_uuid')
+
+    @property
+    def by_host(self) -> bool:
+        """Tell whether what is found depends on hosts."""
+        return bool(self.source or self.destination or self.host)
 
     def for_nova(self) -> dict[str, typing.Any]:
         """Filters that lose nothing that is wanted."""

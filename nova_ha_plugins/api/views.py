@@ -11,8 +11,10 @@ import typing
 from nova_ha_plugins.recovery import progress
 
 # The operator's business: null for who has no right to see hosts. Nova's
-# record carries the user and project of who *asked* for the evacuation.
+# record carries the user and project of who *asked* for the evacuation. Its
+# number counts the migrations of everybody.
 _HOST_FIELDS = (
+    'id',
     'source_compute',
     'source_node',
     'dest_compute',
@@ -35,7 +37,7 @@ def evacuation(
     :param record: a ``nova.objects.Migration``.
     """
     item = {
-        'id': record.id,
+        'id': None,
         'uuid': record.uuid,
         'server_uuid': record.instance_uuid,
         'migration_type': record.migration_type,

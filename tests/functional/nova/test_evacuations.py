@@ -187,6 +187,11 @@ class ResourceTest(base.NovaTestCase):
                 self.assertIsNone(item[name], name)
             self.assertNotIn('host1', str(item))
             self.assertNotIn('host2', str(item))
+            # Nova's number counts everybody's migrations.
+            self.assertIsNone(item['id'])
+            self.refuse(
+                f'{self.path}/1', 404, 'itemNotFound', user=user, roles=roles
+            )
 
     def test_other_project_finds_no_server(self):
         for path in (self.path, f'{self.path}/1'):
@@ -220,6 +225,11 @@ class ResourceTest(base.NovaTestCase):
         [item] = self.ask('/os-evacuations', **owner).json()['evacuations']
 
         self.assertIsNone(item['source_compute'])
+        for name in ('host', 'source_compute', 'dest_compute'):
+            text = self.refuse(
+                f'/os-evacuations?{name}=host1', 403, 'forbidden', **owner
+            )
+            self.assertIn('evacuations:show:host', text)
 
     def test_every_filter_of_the_list_filters(self):
         uuid = self.server['id']

@@ -47,7 +47,8 @@ class SamplesTest(test_instance_ha.RecoveryTestCase):
         self.compare(
             'evacuations-list-resp.json', self.ask('/os-evacuations?limit=1')
         )
-        shown = self.ask(f'{path}/1', **owner)['evacuation']
+        uuid = self.ask(path)['evacuations'][-1]['uuid']
+        shown = self.ask(f'{path}/{uuid}', **owner)['evacuation']
         sample = self.sample('server-evacuation-show-owner-resp.json')
         self.assertEqual(shown.keys(), sample['evacuation'].keys())
         self.assertEqual(
