@@ -148,9 +148,9 @@ def host_names(
         (
             'sends no heartbeat',
             set(heartbeats),
-            'its failure is not noticed; run ceilometer-polling with '
-            'namespace ceilometer.poll.ha there, with [nova_ha] host set to '
-            'this name',
+            'its failure is not noticed; run ceilometer-polling '
+            '--polling-namespaces ha there, with [nova_ha] host set to this '
+            'name',
         ),
         (
             'is not in the fencing map',

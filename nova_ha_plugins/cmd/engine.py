@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The command nova-ha-engine."""
+"""nova-ha-engine: fences failed hypervisors and evacuates their servers.
+
+Ends with 0 after an ordered stop, with 1 when the configuration is wrong.
+"""
 
 import sys
 
@@ -37,12 +40,12 @@ def wrong(conf: cfg.ConfigOpts) -> str:
 
 
 def main() -> int:
-    """Run the engine.
-
-    The exit status is 0 after an ordered stop and 1 when the configuration
-    is wrong: then nothing was started.
-    """
-    conf = config.load(sys.argv[1:])
+    """Run the engine; when the configuration is wrong nothing is started."""
+    try:
+        conf = config.load(sys.argv[1:], about=__doc__)
+    except cfg.Error as error:
+        print(f'Configuration cannot be read: {error}', file=sys.stderr)
+        return 1
     log.setup(conf, config.PROJECT)
     sentence = wrong(conf)
     if sentence:

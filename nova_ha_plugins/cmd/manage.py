@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit code of one command."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        conf = config.load(arguments, commands=[_COMMANDS])
+        conf = config.load(arguments, commands=[_COMMANDS], about=__doc__)
     except cfg.Error as error:
         print(f'Configuration cannot be read: {error}', file=sys.stderr)
         return ACTION_NEEDED

@@ -3,6 +3,7 @@
 """The configuration of our own daemons and commands."""
 
 from collections.abc import Sequence
+from importlib import metadata
 
 from oslo_config import cfg
 from oslo_log import log
@@ -16,6 +17,7 @@ def load(
     argv: Sequence[str] = (),
     files: Sequence[str] | None = None,
     commands: Sequence[cfg.Opt] = (),
+    about: str = '',
 ) -> cfg.ConfigOpts:
     """A configuration with every option of nova-ha.conf, read from files.
 
@@ -23,6 +25,7 @@ def load(
     :param files: files to read when argv names none; None looks for
         nova-ha.conf in the usual places (~/.nova-ha, ~, /etc/nova-ha, /etc).
     :param commands: options that only the command line has.
+    :param about: what --help says of the program.
     """
     conf = cfg.ConfigOpts()
     log.register_options(conf)
@@ -31,6 +34,8 @@ def load(
     conf(
         list(argv),
         project=PROJECT,
+        version=metadata.version('nova-ha-plugins'),
+        description=about,
         default_config_files=None if files is None else list(files),
     )
     return conf

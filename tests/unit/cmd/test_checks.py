@@ -99,7 +99,7 @@ class TestHosts(ChecksTestCase):
             checks.host_names(
                 ['cmp-1', 'cmp-2'], ['cmp-2'], ['cmp-1', 'cmp-2']
             ),
-            "'cmp-1' of nova sends no heartbeat: .*ceilometer.poll.ha",
+            "'cmp-1' of nova sends no heartbeat: .*--polling-namespaces ha ",
         )
 
     def test_host_that_is_not_in_the_map(self):

@@ -2,9 +2,14 @@
 
 """What keeps nova-ha-engine from starting."""
 
+import contextlib
+from importlib import metadata
+import io
 import pathlib
+import sys
 import tempfile
 import unittest
+from unittest import mock
 
 from nova_ha_plugins.cmd import engine
 from nova_ha_plugins.conf import config
@@ -49,6 +54,34 @@ class WrongTest(unittest.TestCase):
         conf = self.conf('sqlite:////no/such/directory/store.sqlite')
 
         self.assertEqual('', engine.wrong(conf))
+
+    def test_a_file_that_is_not_there_is_named(self):
+        err = io.StringIO()
+        argv = ['nova-ha-engine', '--config-file', '/no/such/file.conf']
+        with (
+            mock.patch.object(sys, 'argv', argv),
+            contextlib.redirect_stderr(err),
+        ):
+            status = engine.main()
+
+        self.assertEqual(1, status)
+        self.assertIn('/no/such/file.conf', err.getvalue())
+
+    def test_version_and_purpose_are_told(self):
+        for option, expected in (
+            ('--version', metadata.version('nova-ha-plugins')),
+            ('--help', 'fences failed hypervisors'),
+        ):
+            out = io.StringIO()
+            with (
+                mock.patch.object(sys, 'argv', ['nova-ha-engine', option]),
+                contextlib.redirect_stdout(out),
+                self.assertRaises(SystemExit) as ended,
+            ):
+                engine.main()
+
+            self.assertEqual(0, ended.exception.code)
+            self.assertIn(expected, out.getvalue())
 
 
 if __name__ == '__main__':
