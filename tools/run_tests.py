@@ -181,9 +181,19 @@ KINDS = {
 
 def main() -> int:
     """Run the kinds; the exit status is 1 when anything failed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('kind', nargs='*', choices=[*KINDS, []])
+    parser = argparse.ArgumentParser(prog='tools/test', description=__doc__)
+    parser.add_argument(
+        'kind',
+        nargs='*',
+        help=f'all of them if none is named: {", ".join(KINDS)}',
+    )
     kinds = parser.parse_args().kind or list(KINDS)
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        parser.error(
+            f'no such kind: {", ".join(unknown)}; expected one of '
+            f'{", ".join(KINDS)}'
+        )
     rows, total = [], Count()
     for kind in kinds:
         print(f'=== {kind}', flush=True)
