@@ -45,8 +45,11 @@ class Plan:
 
 
 def wanted(count: int) -> list[operator.Wanted]:
-    """Return the servers to boot: HA ones of several priorities, one of them
-    stopped, and two that nobody asked to protect."""
+    """Return the servers to boot.
+
+    HA ones of several priorities, one of them stopped, and two that nobody
+    asked to protect.
+    """
     servers = []
     for number in range(count):
         metadata = {'ha:policy': 'evacuate'}

@@ -49,9 +49,14 @@ class TestMain(unittest.TestCase):
         out, err = io.StringIO(), io.StringIO()
         with (
             mock.patch.object(
-                demo.tempfile, 'mkdtemp', return_value=str(self.directory)
+                demo.tempfile,
+                'mkdtemp',
+                autospec=True,
+                return_value=str(self.directory),
             ),
-            mock.patch.object(demo.embedded, 'Cloud', return_value=self.cloud),
+            mock.patch.object(
+                demo.embedded, 'Cloud', autospec=True, return_value=self.cloud
+            ),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
