@@ -12,6 +12,7 @@ import re
 from typing import Any
 import uuid
 
+from nova_ha_plugins import printable
 from nova_ha_plugins.recovery import facts
 
 ALARM = 'alarm'
@@ -34,9 +35,7 @@ def clean(value: Any) -> str:
     """Return a value as text that may be stored and logged."""
     if not isinstance(value, str | int | float):
         return ''
-    # A lone surrogate, which no database takes, is not printable either.
-    text = str(value)[:LONGEST]
-    return ''.join(char if char.isprintable() else ' ' for char in text)
+    return printable.line(str(value), LONGEST)
 
 
 def check_host(value: Any) -> str:

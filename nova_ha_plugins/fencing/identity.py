@@ -9,6 +9,8 @@ lenient: only the spelling is evened out.
 
 import uuid
 
+from nova_ha_plugins import printable
+
 # What boards carry whose maker never set a UUID; it names no machine.
 _PLACEHOLDERS = frozenset(
     {
@@ -58,7 +60,10 @@ def explain(expected: str | None, found: str | None) -> str:
         return 'the host has not reported a usable system UUID'
     if not second:
         return 'the device reports no usable system UUID'
-    text = f"expected system '{first}', the device says '{second}'"
+    text = (
+        f"expected system '{printable.line(first, 64)}', the device says "
+        f"'{printable.line(second, 64)}'"
+    )
     if swap(first) == second:
         text += (
             '; this looks like the same UUID with the bytes of its first '

@@ -18,6 +18,7 @@ from keystoneauth1 import session as ks_session
 from oslo_config import cfg
 import requests
 
+from nova_ha_plugins import printable
 from nova_ha_plugins.engine import body
 from nova_ha_plugins.engine import doors
 
@@ -31,6 +32,9 @@ _NO_ANSWER = frozenset({401, 407, 408})
 
 # A page of a thousand servers with long metadata is a few MiB.
 _MAX_BODY = 64 * 1024 * 1024
+
+# Characters of somebody else's sentence that ours repeats.
+_LONGEST = 500
 
 
 def open_session(conf: cfg.ConfigOpts) -> ks_session.Session:
@@ -179,7 +183,8 @@ class Client:
     ) -> None:
         if 200 <= status < 300:
             return
-        tail = f'{sentence(text)} (HTTP {status}, request {request_id}).'
+        why = printable.line(sentence(text), _LONGEST)
+        tail = f'{why} (HTTP {status}, request {request_id}).'
         if 400 <= status < 500 and status not in _NO_ANSWER:
             raise doors.Refused(
                 f'{self._name} refused to {what}: {tail}', status
@@ -190,7 +195,8 @@ class Client:
 
 
 def _first_line(exc: Exception) -> str:
-    return str(exc).strip().split('\n', 1)[0] or type(exc).__name__
+    first = str(exc).strip().split('\n', 1)[0] or type(exc).__name__
+    return printable.line(first, _LONGEST)
 
 
 def sentence(text: str) -> str:

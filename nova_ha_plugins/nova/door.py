@@ -27,6 +27,7 @@ from keystoneauth1 import loading as ks_loading
 from oslo_config import cfg
 from oslo_log import log as logging
 
+from nova_ha_plugins import printable
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.nova import client
 from nova_ha_plugins.recovery import views
@@ -274,7 +275,7 @@ def _service(
         up=_get(item, 'state', str, what) == 'up',
         forced_down=_get(item, 'forced_down', bool, what),
         disabled=_get(item, 'status', str, what) == 'disabled',
-        disabled_reason=str(item.get('disabled_reason') or ''),
+        disabled_reason=printable.line(str(item.get('disabled_reason') or '')),
         zone=str(item.get('zone') or ''),
         address=addresses.get(host, ''),
     )
@@ -294,12 +295,16 @@ def _server(item: _Item, what: str) -> views.ServerView:
         )
     return views.ServerView(
         uuid=_get(item, 'id', str, what),
-        name=str(item.get('name') or ''),
+        name=printable.line(str(item.get('name') or '')),
         project_id=_get(item, 'tenant_id', str, what),
         host=str(item['OS-EXT-SRV-ATTR:host'] or ''),
         vm_state=_get(item, 'OS-EXT-STS:vm_state', str, what),
         task_state=None if task_state is None else str(task_state),
-        metadata={str(key): str(value) for key, value in metadata.items()},
+        # Any text, and what is wrong with it is told to the operator.
+        metadata={
+            str(key): printable.line(str(value))
+            for key, value in metadata.items()
+        },
         locked=bool(item.get('locked')),
     )
 

@@ -142,6 +142,16 @@ class ReadingTest(Case):
         self.assertEqual((expected,), self.door.servers_on('cmp-1'))
         self.assertEqual(expected, self.door.server('u1'))
 
+    def test_words_of_tenants_are_made_printable(self):
+        nasty = 'x\n2026 ERROR \x1b[2J\u202e\ud800'
+        self.cloud.add_server(
+            'u1', 'cmp-1', name=nasty, metadata={'ha:policy': nasty}
+        )
+        (found,) = self.door.servers_on('cmp-1')
+
+        for text in (found.name, found.metadata['ha:policy']):
+            self.assertEqual('x 2026 ERROR  [2J  ', text)
+
     def test_servers_elsewhere_are_left_out(self):
         """Nova drops the filter of a user who may not use it."""
         self.cloud.add_server('u1', 'cmp-1')
@@ -375,6 +385,21 @@ class WritingTest(Case):
         self.assertIn(UUID, str(error))
         self.assertIn('HTTP 400', str(error))
         self.assertIn('req-', str(error))
+
+    def test_hostile_sentence_is_one_short_line(self):
+        self.fault(
+            SERVICE,
+            lambda handler: (
+                handler.nova_error(400, 'a\n\x1b[2J' + 'b' * 9000) or True
+            ),
+        )
+
+        error = self.assertRaises(
+            doors.Refused, self.door.force_down, UUID, False
+        )
+
+        self.assertTrue(str(error).isprintable(), str(error)[:99])
+        self.assertLess(len(str(error)), 1000)
 
     def test_4xx_is_a_refusal_and_asked_once(self):
         for status in (400, 403, 404, 409, 413, 429):
