@@ -36,6 +36,7 @@ from sushy import auth as sushy_auth
 from sushy import connector as sushy_connector
 from sushy import exceptions as sushy_exc
 
+from nova_ha_plugins import printable
 from nova_ha_plugins.engine import body
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.fencing import base
@@ -62,19 +63,32 @@ _FORCE_OFF = 'ForceOff'
 # A system resource is some ten KiB; a device that sends more is not sane.
 _MAX_BODY = 4 * 1024 * 1024
 
+# Characters of the device's own words that ours repeat.
+_LONGEST = 500
+
 _Document = dict[str, typing.Any]
 
 
 class _Deadline(adapters.HTTPAdapter):
-    """Ends every request, its body included, at one moment."""
+    """Ends every request, its body included, at one moment.
 
-    def __init__(self, ends_at: float) -> None:
+    Requests go to one address and nowhere else: a device could send the
+    engine anywhere with a redirect, and pass another machine's power for its
+    own.
+    """
+
+    def __init__(self, address: str, ends_at: float) -> None:
         super().__init__(max_retries=0)
+        self._address = address
         self._ends_at = ends_at
 
     def send(  # type: ignore[override]
         self, request: requests.PreparedRequest, **kwargs: typing.Any
     ) -> requests.Response:
+        if _origin(str(request.url)) != self._address:
+            raise requests.TooManyRedirects(
+                f'it redirects to another address, {request.url}'
+            )
         remaining = self._ends_at - time.monotonic()
         if remaining <= 0:
             raise requests.Timeout('no time left for another request')
@@ -95,7 +109,7 @@ class _Connector(sushy_connector.Connector):
         # Proxies of the environment lead away from the management network.
         self._session.trust_env = False
         for prefix in ('https://', 'http://'):
-            self._session.mount(prefix, _Deadline(ends_at))
+            self._session.mount(prefix, _Deadline(address, ends_at))
 
     def _op(
         self, method: str, path: str = '', **kwargs: typing.Any
@@ -294,7 +308,8 @@ class RedfishDriver(base.FencingDriver):
 
     def _text(self, verb: str, why: str) -> str:
         return (
-            f"Device '{self.device}' did not {verb} host '{self.host}': {why}."
+            f"Device '{self.device}' did not {verb} host '{self.host}': "
+            f'{printable.line(why, _LONGEST)}.'
         )
 
 
@@ -329,10 +344,20 @@ def _address(value: object) -> str:
         raise base.OptionError(
             'address', "'https://host[:port]' without a path", repr(value)
         )
-    name = f'[{parts.hostname}]' if ':' in parts.hostname else parts.hostname
-    if port == {'http': 80, 'https': 443}[parts.scheme]:
+    return _spell(parts.scheme, parts.hostname, port)
+
+
+def _spell(scheme: str, hostname: str, port: int | None) -> str:
+    name = f'[{hostname}]' if ':' in hostname else hostname
+    if port == {'http': 80, 'https': 443}[scheme]:
         port = None
-    return f'{parts.scheme}://{name}' + (f':{port}' if port else '')
+    return f'{scheme}://{name}' + (f':{port}' if port else '')
+
+
+def _origin(url: str) -> str:
+    """Return where a URL leads to, in the spelling of an address."""
+    parts = urllib.parse.urlsplit(url)
+    return _spell(parts.scheme, parts.hostname or '', parts.port)
 
 
 def _system(value: object) -> str:

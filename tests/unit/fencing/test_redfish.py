@@ -264,6 +264,55 @@ class LyingTest(suite.DriverSuite, testtools.TestCase):
 
         self.assertRaises(doors.Refused, self.make_driver().power_off)
 
+    def test_redirect_to_another_address_is_not_followed(self):
+        other = servers.LyingBmc()
+        self.addCleanup(other.close)
+        other.on = False
+        elsewhere = other.options()
+        self.bench.faults['read'] = lambda handler: (
+            handler.answer(
+                307,
+                headers=[
+                    ('Location', elsewhere['address'] + elsewhere['system'])
+                ],
+            )
+            or True
+        )
+
+        error = self.assertRaises(doors.Unanswered, self.make_driver().read)
+
+        self.assertIn('redirects to another address', str(error))
+        self.assertEqual([], other.log)
+
+    def test_redirect_on_the_same_device_is_followed(self):
+        def once(handler):
+            del self.bench.faults['read']
+            handler.answer(308, headers=[('Location', handler.path)])
+            return True
+
+        self.bench.faults['read'] = once
+
+        self.assertEqual(incident.Power.ON, self.make_driver().read().power)
+
+    def test_hostile_words_of_a_device_are_one_short_line(self):
+        self.bench.allowable = ['\x1b[2J\n'] * 9000
+        refused = self.assertRaises(
+            doors.Refused, self.make_driver().power_off
+        )
+        self.bench.faults['read'] = lambda handler: (
+            handler.error(404, 'a\n\x1b[2J' + 'b' * 9000) or True
+        )
+        absent = self.assertRaises(doors.Refused, self.make_driver().read)
+        del self.bench.faults['read']
+        self.bench.uuid = 'x\n\x1b[2J' + 'y' * 9000
+        mismatch = self.assertRaises(
+            doors.Refused, self.make_driver().power_off, 'host-uuid'
+        )
+
+        for error in (refused, absent, mismatch):
+            self.assertTrue(str(error).isprintable(), str(error)[:99])
+            self.assertLess(len(str(error)), 1000)
+
     def test_swapped_bytes_are_named_and_not_taken_as_equal(self):
         swapped = '44454c4c-4200-1035-8052-b7c04f4e3232'
 
