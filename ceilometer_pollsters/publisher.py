@@ -20,6 +20,7 @@ from ceilometer import sample
 from oslo_log import log
 
 from ceilometer_pollsters import heartbeat
+from nova_ha_plugins import printable
 from nova_ha_plugins.conf import opts
 from nova_ha_plugins.store import errors
 from nova_ha_plugins.store import liveness
@@ -27,7 +28,10 @@ from nova_ha_plugins.store import values
 
 LOG = log.getLogger(__name__)
 
-LONGEST = 255
+# As long as the store's columns are: a database that refuses one heartbeat
+# refuses those that are written with it.
+LONGEST_HOST = 255
+LONGEST_ID = 64
 # A thread that wrote this often leaves the rest to the next heartbeat: the
 # message it was called with is not acknowledged before it returns.
 TURNS = 100
@@ -37,10 +41,12 @@ class BadSample(ValueError):
     """A sample that is no heartbeat, whatever it calls itself."""
 
 
-def _text(metadata: Any, name: str, *, empty: bool = False) -> str:
+def _word(metadata: Any, name: str, longest: int, empty: bool = False) -> str:
     value = metadata.get(name, '')
-    if not isinstance(value, str) or len(value) > LONGEST:
+    if not isinstance(value, str) or len(value) > longest:
         raise BadSample(f"'{name}' should be a short text")
+    if not value.isprintable() or ' ' in value:
+        raise BadSample(f"'{name}' should be one word")
     if not value and not empty:
         raise BadSample(f"'{name}' should not be empty")
     return value
@@ -61,11 +67,11 @@ def heard(item: sample.Sample) -> values.Heard:
     if not 0 <= sequence < 2**63:
         raise BadSample("'sequence' should fit into 63 bits")
     return values.Heard(
-        host=_text(metadata, 'host'),
-        boot_id=_text(metadata, 'boot_id'),
+        host=_word(metadata, 'host', LONGEST_HOST),
+        boot_id=_word(metadata, 'boot_id', LONGEST_ID),
         sequence=sequence,
-        system_uuid=_text(metadata, 'system_uuid', empty=True),
-        service_uuid=_text(metadata, 'service_uuid', empty=True),
+        system_uuid=_word(metadata, 'system_uuid', LONGEST_ID, empty=True),
+        service_uuid=_word(metadata, 'service_uuid', LONGEST_ID, empty=True),
     )
 
 
@@ -105,8 +111,8 @@ class LivenessPublisher(publisher.ConfigPublisherBase):
                 batch.append(heard(item))
             except BadSample as error:
                 LOG.error(
-                    "A heartbeat of '%.255s' was dropped: %s",
-                    item.resource_id,
+                    "A heartbeat of '%s' was dropped: %s",
+                    printable.line(str(item.resource_id), LONGEST_HOST),
                     error,
                 )
         if batch and self._wait(batch):

@@ -89,6 +89,13 @@ class PublisherTest(unittest.TestCase):
             {'sequence': -1},
             {'sequence': str(2**63)},
             {'system_uuid': ['x']},
+            {'system_uuid': 's' * 65},
+            {'service_uuid': 's' * 65},
+            {'boot_id': 'b' * 65},
+            {'boot_id': 'two words'},
+            {'host': 'cmp\x00'},
+            {'host': 'cmp\x1b[2J'},
+            {'host': 'cmp\n2026 ERROR'},
         )
         for wrong in bad:
             self.store.batches.clear()
@@ -107,6 +114,14 @@ class PublisherTest(unittest.TestCase):
                 self.assertIn(
                     f"'{next(iter(wrong))}' should", logged.output[0]
                 )
+
+    def test_the_name_of_a_bad_sample_forges_no_line_of_the_log(self):
+        odd = heartbeat('x\n2026 ERROR \x1b[2J')
+        odd.resource_metadata = None
+        with self.assertLogs(publisher.LOG.logger, 'ERROR') as logged:
+            self.publisher.publish_samples([odd])
+
+        self.assertTrue(logged.output[0].isprintable(), logged.output[0])
 
     def test_metadata_that_is_no_dictionary_is_a_bad_sample(self):
         odd = heartbeat()
