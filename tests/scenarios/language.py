@@ -361,9 +361,7 @@ HAPPEN: dict[str, Callable[..., None]] = {
         sim.cloud, 'schedule_seconds', float(seconds)
     ),
     'move': _move,
-    'clock': lambda sim, seconds: setattr(
-        sim.world, 'clock_error', sim.world.clock_error + float(seconds)
-    ),
+    'clock': lambda sim, seconds: sim.world.clock_jumps(float(seconds)),
     'stall': lambda sim, seconds: sim.world.advance(float(seconds)),
     'capacity-none': lambda sim: setattr(sim.cloud, 'no_capacity', True),
     'capacity-back': lambda sim: setattr(sim.cloud, 'no_capacity', False),

@@ -51,6 +51,10 @@ KINDS: dict[str, tuple[str, ...]] = {
     'nova': ('nova-down', 'nova-up'),
     'nova-slow': ('nova-slow 2', 'nova-slow 0'),
     'reply': ('evacuate-fault accept-504',),
+    'late-call': ('evacuate-fault late late',),
+    'clock': ('clock {n}', 'clock -{n}'),
+    'quick-back': ('power-off {h}', 'power-on {h}'),
+    'crash-boot': ('stay-down {h}', 'power-on {h}', 'compute-start {h}'),
     'call': ('evacuate-fault lost refuse-409',),
     'stray': ('spawn-fault {h} stray',),
     'spawn': ('spawn-fault {h} fail',),
@@ -156,7 +160,7 @@ def heal(sim: simulation.Simulation) -> None:
     sim.note('everything heals')
     for name, host in sim.world.hosts.items():
         host.agent = host.bus = host.probe = host.probe_known = True
-        host.beat_delay = 0.0
+        host.beat_delay, host.autostart = 0.0, True
         sim.world.resume(name)
         if host.power:
             sim.world.compute_start(name)
@@ -190,6 +194,9 @@ def operate(sim: simulation.Simulation) -> None:
             sim.operator(facts.FactKind.RELEASE, subject.host)
         elif subject.phase == Phase.RECOVERED and not host.power:
             sim.world.power_on(subject.host)
+        elif subject.code in ('cleaning', 'wait-up'):
+            sim.world.power_on(subject.host)
+            sim.world.compute_start(subject.host)
         elif subject.phase == Phase.HELD and subject.code in (
             'nothing-protected',
             'not-mapped',

@@ -105,6 +105,7 @@ class World:
     def __init__(self, zones: dict[str, str]) -> None:
         self.now = 100000.0
         self.clock_error = 0.0
+        self.clock_jumped = False
         self.hosts = {name: Host(name, zone) for name, zone in zones.items()}
         self.devices = {
             name: Device(name, host.system_uuid)
@@ -233,6 +234,10 @@ class World:
     def bus_works(self, works: bool) -> None:
         if works != self.bus:
             self.bus, self.bus_since = works, self.now
+
+    def clock_jumps(self, seconds: float) -> None:
+        self.clock_error += seconds
+        self.clock_jumped = True
 
     # --- devices ----------------------------------------------------------
 
