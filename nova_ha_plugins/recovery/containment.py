@@ -204,7 +204,8 @@ def _why_contained(
         return (
             'cleaning',
             f'{event.uncleaned} evacuated servers are not yet cleaned up on '
-            'the host: start nova-compute there and leave it forced down',
+            'the host: start nova-compute there, or restart it if it runs, '
+            'and leave it forced down',
         )
     return None
 

@@ -196,6 +196,7 @@ def operate(sim: simulation.Simulation) -> None:
             sim.world.power_on(subject.host)
         elif subject.code in ('cleaning', 'wait-up'):
             sim.world.power_on(subject.host)
+            sim.world.compute_stop(subject.host)
             sim.world.compute_start(subject.host)
         elif subject.phase == Phase.HELD and subject.code in (
             'nothing-protected',
