@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Fields with more than one line: text for people, lists for programs."""
+"""Fields of answers: printable text for people, values for programs.
 
+An answer repeats words of tenants and devices; a terminal gets nothing of them
+that it would obey.
+"""
+
+from collections import abc
 import typing
 
 from cliff import columns
+
+from nova_ha_plugins import printable
 
 
 class _Lines(columns.FormattableColumn):  # type: ignore[type-arg]
     """One line per element; a program gets the elements as they are."""
 
     def human_readable(self) -> str:
-        return '\n'.join(self.line(element) for element in self._value or ())
+        return '\n'.join(
+            printable.line(self.line(element)) for element in self._value or ()
+        )
 
     def machine_readable(self) -> typing.Any:
         return self._value
@@ -65,14 +74,33 @@ class Pairs(columns.FormattableColumn):  # type: ignore[type-arg]
     """A dictionary as ``key=value`` words."""
 
     def human_readable(self) -> str:
-        return ', '.join(
-            f'{key}={value}'
-            for key, value in (self._value or {}).items()
-            if value not in (None, '')
+        return printable.line(
+            ', '.join(
+                f'{key}={value}'
+                for key, value in (self._value or {}).items()
+                if value not in (None, '')
+            )
         )
 
     def machine_readable(self) -> typing.Any:
         return self._value
+
+
+class Text(columns.FormattableColumn):  # type: ignore[type-arg]
+    """One line of text."""
+
+    def human_readable(self) -> str:
+        return printable.line(self._value)
+
+    def machine_readable(self) -> typing.Any:
+        return self._value
+
+
+def row(values: abc.Iterable[typing.Any]) -> tuple[typing.Any, ...]:
+    """Give the values of a row, texts so that a terminal survives them."""
+    return tuple(
+        Text(value) if isinstance(value, str) else value for value in values
+    )
 
 
 def _clock(at: str | None) -> str:

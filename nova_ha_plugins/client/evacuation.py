@@ -10,6 +10,8 @@ import typing
 from osc_lib.command import command
 from osc_lib import exceptions
 
+from nova_ha_plugins import printable
+from nova_ha_plugins.client import columns
 from nova_ha_plugins.client import rest
 from nova_ha_plugins.client import watching
 
@@ -111,11 +113,11 @@ class ListEvacuation(command.Lister):
             found = [
                 item for item in found if item['state'] in parsed_args.state
             ]
-        columns = _COLUMNS + (_LONG_COLUMNS if parsed_args.long else ())
+        wanted = _COLUMNS + (_LONG_COLUMNS if parsed_args.long else ())
         return (
-            tuple(title for _, title in columns),
+            tuple(title for _, title in wanted),
             [
-                tuple(item[name] for name, _ in columns)
+                columns.row(item[name] for name, _ in wanted)
                 for item in found[: parsed_args.limit]
             ],
         )
@@ -153,7 +155,7 @@ class ShowEvacuation(command.ShowOne):
                 )
             item = found[0]
         names = tuple(sorted(item))
-        return names, tuple(item[name] for name in names)
+        return names, columns.row(item[name] for name in names)
 
 
 class WatchEvacuation(command.Command):
@@ -259,10 +261,11 @@ class _Screen:
         if self._drawn:
             self._stream.write(f'\x1b[{self._drawn}A')
         for item in follower.items.values():
-            self._stream.write(f'\x1b[2K{watching.bar(item)}\n')
+            drawn = printable.line(watching.bar(item))
+            self._stream.write(f'\x1b[2K{drawn}\n')
         self._drawn = len(follower.items)
         self._stream.flush()
 
     def say(self, text: str) -> None:
-        self._stream.write(text + '\n')
+        self._stream.write(printable.line(text) + '\n')
         self._stream.flush()

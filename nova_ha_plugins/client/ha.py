@@ -16,6 +16,7 @@ from osc_lib.command import command
 from osc_lib import exceptions
 from oslo_utils import uuidutils
 
+from nova_ha_plugins import printable
 from nova_ha_plugins.client import columns
 from nova_ha_plugins.client import rest
 
@@ -65,7 +66,7 @@ class ShowStatus(command.ShowOne):
             'hosts_verified': verified,
             'hosts': columns.Hosts(hosts),
         }
-        return tuple(rows), tuple(rows.values())
+        return tuple(rows), columns.row(rows.values())
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Show it, then give the exit code."""
@@ -100,7 +101,7 @@ class _SetArmed(command.ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> Shown:
         client = rest.connect(self.app)
         state = client.set_armed(self.armed, parsed_args.reason)
-        return tuple(state), tuple(state.values())
+        return tuple(state), columns.row(state.values())
 
 
 class Arm(_SetArmed):
@@ -150,7 +151,7 @@ class _Tell(command.ShowOne):
         if fact['state'] == 'rejected':
             raise exceptions.CommandError(
                 f"The engine refused the {action} of host '{fact['host']}': "
-                f'{fact["text"]}'
+                f'{printable.line(fact["text"])}'
             )
         if fact['state'] == 'pending':
             raise exceptions.CommandError(
@@ -159,7 +160,7 @@ class _Tell(command.ShowOne):
                 f'answered within {parsed_args.wait:g} s: see openstack ha '
                 'status'
             )
-        return tuple(fact), tuple(fact.values())
+        return tuple(fact), columns.row(fact.values())
 
 
 class Release(_Tell):
@@ -264,14 +265,16 @@ class ListIncident(command.Lister):
                 'Reason',
             ),
             [
-                (
-                    item['uuid'],
-                    item['host'],
-                    item['phase'],
-                    item['outcome'],
-                    columns.Pairs(item['servers_by_state']),
-                    item['opened_at'],
-                    item['reason'],
+                columns.row(
+                    (
+                        item['uuid'],
+                        item['host'],
+                        item['phase'],
+                        item['outcome'],
+                        columns.Pairs(item['servers_by_state']),
+                        item['opened_at'],
+                        item['reason'],
+                    )
                 )
                 for item in found
                 if item['open'] or not parsed_args.open
@@ -300,7 +303,7 @@ class ShowIncident(command.ShowOne):
         item['steps'] = columns.Pairs(item['steps'])
         item['servers'] = columns.Servers(item['servers'])
         item['timeline'] = columns.Timeline(item['timeline'])
-        return tuple(item), tuple(item.values())
+        return tuple(item), columns.row(item.values())
 
 
 def _newest(client: rest.Client, name: str) -> rest.Item:

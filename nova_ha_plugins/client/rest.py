@@ -9,6 +9,8 @@ from openstack import exceptions as sdk_exceptions
 from osc_lib import exceptions
 from oslo_utils import uuidutils
 
+from nova_ha_plugins import printable
+
 Item = dict[str, typing.Any]
 
 
@@ -141,5 +143,5 @@ def _sentence(body: typing.Any) -> str:
     if isinstance(body, dict):
         for fault in body.values():
             if isinstance(fault, dict) and 'message' in fault:
-                return str(fault['message'])
+                return printable.line(str(fault['message']))
     return 'Nova did not answer with a message'
