@@ -168,6 +168,10 @@ def _keep(directory: pathlib.Path) -> None:
         'openstack ha incident list',
         'python -m lab.embedded --directory '
         f'{shlex.quote(str(directory))} power cmp-2 hung',
+        '# A second host within ten minutes is held until somebody looked:',
+        'openstack ha incident show cmp-2',
+        "openstack ha release cmp-2 --reason 'it does hang'",
+        'openstack server evacuation list --host cmp-2',
     ):
         print(f'  {command}')
     print('Ctrl-C here ends it.', flush=True)
