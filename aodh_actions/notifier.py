@@ -8,6 +8,7 @@ satisfy the policy. The scheme exists with ``trust+`` only, because aodh lets
 any tenant use a plain one and would not say who it was.
 """
 
+import time
 from typing import Any
 
 from aodh import notifier
@@ -28,6 +29,11 @@ LOG = log.getLogger(__name__)
 RETRY_FOR = 10.0
 LONGEST_PAUSE = 2.0
 
+# Aodh repeats an alarm as often as every second, and any tenant can make one:
+# what is said of the same fact again within this time is said at DEBUG.
+SAY_EVERY = 60.0
+_REMEMBERED = 1000
+
 
 class NovaHaNotifier(notifier.AlarmNotifier):
     """Stores one unverified fact per alarm and returns."""
@@ -44,6 +50,10 @@ class NovaHaNotifier(notifier.AlarmNotifier):
                 error,
             )
             raise
+        # The store was away for longer than anybody may wait: all of aodh's
+        # threads would be waiting soon, and other alarms with them.
+        self._away = False
+        self._said: dict[tuple[str, int], float] = {}
         self._retry = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(errors.AWAY),
             wait=tenacity.wait_random_exponential(0.1, LONGEST_PAUSE),
@@ -84,11 +94,17 @@ class NovaHaNotifier(notifier.AlarmNotifier):
             trust_id=action.username or '',
         )
         try:
-            self._retry(self._store.add_fact, fact)
+            if self._away:
+                self._store.add_fact(fact)
+            else:
+                self._retry(self._store.add_fact, fact)
         except errors.AWAY as error:
+            self._away = True
             self._lost(fact, error)
             return
-        LOG.info(
+        self._away = False
+        LOG.log(
+            self._rarely(fact, log.INFO),
             "Alarm '%s' stored as %s of host '%s', fact %s",
             fact.alarm_name,
             fact.kind,
@@ -119,11 +135,22 @@ class NovaHaNotifier(notifier.AlarmNotifier):
             RETRY_FOR,
         )
 
-    @staticmethod
-    def _lost(fact: facts.Fact, error: Exception) -> None:
-        LOG.critical(
+    def _rarely(self, fact: facts.Fact, level: int) -> int:
+        """Return the level at which something is said of a fact."""
+        now = time.monotonic()
+        key = fact.uuid, level
+        if now - self._said.get(key, -SAY_EVERY) < SAY_EVERY:
+            return log.DEBUG
+        if len(self._said) >= _REMEMBERED:
+            self._said.clear()
+        self._said[key] = now
+        return level
+
+    def _lost(self, fact: facts.Fact, error: Exception) -> None:
+        LOG.log(
+            self._rarely(fact, log.CRITICAL),
             "Alarm '%s' (%s) of host '%s' is lost: the store of "
-            '[nova_ha_database] connection did not take it for %.0fs: %s. '
+            '[nova_ha_database] connection did not take it within %.0fs: %s. '
             "The engine's periodic round still finds a silent host, once it "
             'can read the store itself',
             fact.alarm_name,

@@ -133,6 +133,37 @@ class NotifierTest(unittest.TestCase):
         )
         self.assertLessEqual(max(self.clock.pauses), notifier.LONGEST_PAUSE)
 
+    def test_nobody_waits_for_a_store_that_was_away_for_long(self):
+        self.store.failures = 1000
+        with self.assertLogs(notifier.LOG.logger, 'WARNING'):
+            self.notify()
+        waited = len(self.clock.pauses)
+        with self.assertLogs(notifier.LOG.logger, 'CRITICAL'):
+            self.notify(alarm_id='other')
+        self.store.failures = 0
+        self.notify()
+        self.store.failures = 1
+        self.notify()
+
+        self.assertEqual(waited + 1, len(self.clock.pauses))
+        self.assertEqual(2, len(self.store.facts))
+
+    def test_an_alarm_that_repeats_fills_no_log(self):
+        with self.assertLogs(notifier.LOG.logger, 'INFO') as logged:
+            for _ in range(20):
+                self.notify()
+            self.notify(alarm_id='other')
+
+        self.assertEqual(21, len(self.store.facts))
+        self.assertEqual(2, len(logged.output))
+
+    def test_what_is_remembered_of_alarms_is_bounded(self):
+        with self.assertLogs(notifier.LOG.logger, 'INFO'):
+            for number in range(1100):
+                self.notify(alarm_id=str(number))
+
+        self.assertLessEqual(len(self.notifier._said), 1000)
+
 
 class NotConfiguredTest(unittest.TestCase):
     def test_no_database_is_said_before_aodh_goes_on_without_us(self):
