@@ -19,6 +19,7 @@ from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
+from nova_ha_plugins.store import errors
 from nova_ha_plugins.store import values
 
 LOG = log.getLogger(__name__)
@@ -54,27 +55,37 @@ class Intake:
         """Settle every fact that can be settled now."""
         for fact in self.ctx.store.pending_facts():
             try:
-                verified = self._verify(fact)
-            except doors.DoorError as error:
-                LOG.warning(
-                    'Fact %(uuid)s from %(channel)s could not be checked: '
-                    '%(error)s. It stays in the inbox.',
-                    {
-                        'uuid': fact.uuid,
-                        'channel': fact.channel,
-                        'error': error,
-                    },
-                )
-                continue
-            if not verified:
+                self._settle(fact)
+            except errors.AWAY:
+                # The store, the lease, a race: of the round, not of the fact.
+                raise
+            except Exception:
+                # One fact that cannot be worked on must not keep the rest of
+                # the inbox, and every recovery, waiting for ever.
+                LOG.exception('Fact %s made a fault of the engine', fact.uuid)
                 self._reject(
-                    fact,
-                    f'Its sender (trust {fact.trust_id or "none"}) may not '
-                    f'send {fact.kind}; alarms report failed hosts, under '
-                    'the policy rule instance-ha:incidents:report',
+                    fact, 'It made a fault of the engine; see its log'
                 )
-                continue
-            self._work[fact.kind](fact)
+
+    def _settle(self, fact: facts.Fact) -> None:
+        try:
+            verified = self._verify(fact)
+        except doors.DoorError as error:
+            LOG.warning(
+                'Fact %(uuid)s from %(channel)s could not be checked: '
+                '%(error)s. It stays in the inbox.',
+                {'uuid': fact.uuid, 'channel': fact.channel, 'error': error},
+            )
+            return
+        if not verified:
+            self._reject(
+                fact,
+                f'Its sender (trust {fact.trust_id or "none"}) may not send '
+                f'{fact.kind}; alarms report failed hosts, under the policy '
+                'rule instance-ha:incidents:report',
+            )
+            return
+        self._work[fact.kind](fact)
 
     def _verify(self, fact: facts.Fact) -> bool:
         if fact.verified:
