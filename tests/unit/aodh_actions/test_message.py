@@ -174,6 +174,11 @@ class MakeFactTest(unittest.TestCase):
             self.assertTrue(text.isprintable())
             text.encode()
 
+    # The first text in a fresh checkout makes tables for seconds.
+    @hypothesis.settings(
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
     @hypothesis.given(
         st.dictionaries(
             st.sampled_from(sorted(alarm())), json_values, max_size=8

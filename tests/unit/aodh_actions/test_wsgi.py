@@ -9,11 +9,12 @@ import fixtures
 import testtools
 import webob
 
-CONFIG = """
+SECRET = 'long-enough-to-be-a-secret-by-itself'
+CONFIG = f"""
 [nova_ha_database]
 connection = sqlite://
 [webhook]
-secret = s3cret
+secret = {SECRET}
 """
 
 
@@ -31,6 +32,6 @@ class WsgiTest(testtools.TestCase):
             webob.Request.blank(url, method='POST', body=b'{}')
             .get_response(module['application'])
             .status_code
-            for url in ('/v1/alarm/other', '/v1/alarm/s3cret')
+            for url in ('/v1/alarm/other', f'/v1/alarm/{SECRET}')
         ]
         self.assertEqual([401, 400], answers)
