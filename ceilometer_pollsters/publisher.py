@@ -20,8 +20,8 @@ from ceilometer import sample
 from oslo_log import log
 
 from ceilometer_pollsters import heartbeat
-from nova_ha_plugins import printable
 from nova_ha_plugins.conf import opts
+from nova_ha_plugins import printable
 from nova_ha_plugins.store import errors
 from nova_ha_plugins.store import liveness
 from nova_ha_plugins.store import values

@@ -16,8 +16,8 @@ import tempfile
 import threading
 import typing
 
-from sushy_tools import error
 from sushy_tools.emulator.resources.systems import base
+from sushy_tools import error
 from werkzeug import serving
 
 from lab.embedded import process

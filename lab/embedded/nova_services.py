@@ -19,12 +19,12 @@ import warnings
 import nova.tests.functional
 
 # isort: split
-import nova.config
-import nova.thread_pool_factory
 from nova.compute import power_state
+import nova.config
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.fixtures import notifications
 from nova.tests.functional import integrated_helpers
+import nova.thread_pool_factory
 from nova.virt import fake
 from oslo_config import cfg
 

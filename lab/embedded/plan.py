@@ -22,10 +22,10 @@ import typing
 import uuid
 
 import bcrypt
-from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography import x509
 import yaml
 
 Plan = dict[str, typing.Any]

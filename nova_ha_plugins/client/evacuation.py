@@ -10,10 +10,10 @@ import typing
 from osc_lib.command import command
 from osc_lib import exceptions
 
-from nova_ha_plugins import printable
 from nova_ha_plugins.client import columns
 from nova_ha_plugins.client import rest
 from nova_ha_plugins.client import watching
+from nova_ha_plugins import printable
 
 _STATES = (
     'queued',

@@ -16,9 +16,9 @@ from osc_lib.command import command
 from osc_lib import exceptions
 from oslo_utils import uuidutils
 
-from nova_ha_plugins import printable
 from nova_ha_plugins.client import columns
 from nova_ha_plugins.client import rest
+from nova_ha_plugins import printable
 
 # An engine reports every few seconds; after this nobody is at work.
 _ENGINE_SILENT = 30.0

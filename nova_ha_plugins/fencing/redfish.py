@@ -36,11 +36,11 @@ from sushy import auth as sushy_auth
 from sushy import connector as sushy_connector
 from sushy import exceptions as sushy_exc
 
-from nova_ha_plugins import printable
 from nova_ha_plugins.engine import body
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.fencing import base
 from nova_ha_plugins.fencing import identity
+from nova_ha_plugins import printable
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import views
 

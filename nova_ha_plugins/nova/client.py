@@ -18,9 +18,9 @@ from keystoneauth1 import session as ks_session
 from oslo_config import cfg
 import requests
 
-from nova_ha_plugins import printable
 from nova_ha_plugins.engine import body
 from nova_ha_plugins.engine import doors
+from nova_ha_plugins import printable
 
 # Long enough for a busy nova-api, short enough that a round is not lost. Used
 # where [nova] timeout is not set.

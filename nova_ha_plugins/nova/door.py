@@ -27,9 +27,9 @@ from keystoneauth1 import loading as ks_loading
 from oslo_config import cfg
 from oslo_log import log as logging
 
-from nova_ha_plugins import printable
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.nova import client
+from nova_ha_plugins import printable
 from nova_ha_plugins.recovery import views
 
 LOG = logging.getLogger(__name__)

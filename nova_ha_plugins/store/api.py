@@ -81,8 +81,11 @@ class Store:
         return self._db.write(work)
 
     def pending_facts(self, limit: int = 1000) -> tuple[facts.Fact, ...]:
-        """Facts that nobody settled yet: all verified ones, oldest first,
-        then a few of those whose sender still has to be looked at."""
+        """Facts that nobody settled yet.
+
+        All verified ones, oldest first, then a few of those whose sender
+        still has to be looked at.
+        """
         found = self._db.read(
             lambda connection: inbox.pending(connection, limit)
         )

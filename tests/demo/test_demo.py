@@ -14,8 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class DemoTest(unittest.TestCase):
-    """Runs the command that the README gives, without making its
-    environment again."""
+    """Runs what the README gives, without making its environment again."""
 
     def run_demo(self, *arguments: str) -> tuple[dict, list[dict]]:
         done = subprocess.run(
@@ -26,8 +25,7 @@ class DemoTest(unittest.TestCase):
                 'PYTHONPATH': str(ROOT),
                 'PYTHONWARNINGS': 'ignore',
             },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             timeout=280,
             check=False,

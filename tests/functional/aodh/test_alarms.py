@@ -17,8 +17,8 @@ from nova_ha_plugins.conf import policies
 from nova_ha_plugins.nova import identity
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.store import api as store_api
-from tests.functional import telemetry
 from tests.functional.aodh import reader
+from tests.functional import telemetry
 
 ACTION = 'trust+nova-ha://evacuate'
 

@@ -140,7 +140,9 @@ class ProbeTest(testtools.TestCase):
 
     def connect_fails(self, code):
         error = OSError(code, 'as the kernel says')
-        with mock.patch.object(socket.socket, 'connect', side_effect=error):
+        with mock.patch.object(
+            socket.socket, 'connect', autospec=True, side_effect=error
+        ):
             return self.make().probe('cmp-1', self.address).sign
 
     def test_unreachable_host_is_silent(self):
@@ -164,7 +166,9 @@ class ProbeTest(testtools.TestCase):
 
     def test_no_socket_left_is_unknown(self):
         error = OSError(errno.EMFILE, 'Too many open files')
-        with mock.patch.object(probe.socket, 'socket', side_effect=error):
+        with mock.patch.object(
+            probe.socket, 'socket', autospec=True, side_effect=error
+        ):
             reading = self.make().probe('cmp-1', self.address)
 
         self.assertEqual(incident.Sign.UNKNOWN, reading.sign)
@@ -228,8 +232,12 @@ class ProbeTest(testtools.TestCase):
         ]
         errors = [OSError(code, 'as the kernel says') for code in codes]
         with (
-            mock.patch.object(probe, '_resolve', return_value=targets),
-            mock.patch.object(socket.socket, 'connect', side_effect=errors),
+            mock.patch.object(
+                probe, '_resolve', autospec=True, return_value=targets
+            ),
+            mock.patch.object(
+                socket.socket, 'connect', autospec=True, side_effect=errors
+            ),
         ):
             return self.make().probe('cmp-1', 'cmp-1').sign
 

@@ -87,7 +87,9 @@ class MapTest(MapCase):
 
     def test_file_that_cannot_be_read_is_not_an_empty_map(self):
         self.write('hosts: {}\n')
-        with mock.patch('builtins.open', side_effect=PermissionError('no')):
+        with mock.patch(
+            'builtins.open', autospec=True, side_effect=PermissionError('no')
+        ):
             self.assertRaises(fencing_map.MapError, self.door)
 
     def test_other_top_level_is_refused(self):
@@ -212,7 +214,10 @@ class DoorTest(MapCase):
         self.useFixture(fixtures.FakeLogger())
 
         with mock.patch.object(
-            found._drivers['cmp-1'], 'read', side_effect=ZeroDivisionError
+            found._drivers['cmp-1'],
+            'read',
+            autospec=True,
+            side_effect=ZeroDivisionError,
         ):
             error = self.assertRaises(doors.Unanswered, found.read, 'cmp-1')
 

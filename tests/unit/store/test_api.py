@@ -56,7 +56,7 @@ class Suite(databases.StoreTestCase):
 
     def test_clock_is_the_database_servers(self):
         first = self.store.now()
-        with mock.patch('time.time', return_value=4e9):
+        with mock.patch('time.time', autospec=True, return_value=4e9):
             second = self.store.now()
 
         self.assertAlmostEqual(time.time(), first, delta=60.0)

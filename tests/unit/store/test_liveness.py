@@ -138,7 +138,7 @@ class Suite:
 
     def test_clock_of_this_process_does_not_matter(self):
         self.beat(sequence=1)
-        with mock.patch('time.time', return_value=4e9):
+        with mock.patch('time.time', autospec=True, return_value=4e9):
             self.beat(sequence=2)
             age = self.only().age
 
@@ -214,7 +214,7 @@ class TestMemory(Suite, unittest.TestCase):
     def pass_time(self, seconds):
         later = liveness.time.monotonic() + seconds
         patch = mock.patch.object(
-            liveness.time, 'monotonic', return_value=later
+            liveness.time, 'monotonic', autospec=True, return_value=later
         )
         patch.start()
         self.addCleanup(patch.stop)
