@@ -24,7 +24,6 @@ PYTHON_TREES = (
     'lab',
     'tests',
     'tools',
-    'benchmarks',
 )
 
 
@@ -69,7 +68,6 @@ def check(*command: str, **env: str) -> Count:
 
 def stestr(path: str, workers: int = 1, **env: str) -> Count:
     """Run a directory of tests and count its results."""
-    repository = ROOT / '.stestr'
     command = [
         sys.executable,
         '-m',
@@ -98,19 +96,18 @@ def stestr(path: str, workers: int = 1, **env: str) -> Count:
         failed = 1
     passed = found.get('Passed', 0) + found.get('Expected Fail', 0)
     if not passed and not failed:
-        print(f'No test ran in {path} ({repository}).')
+        print(f'No test ran in {path}.')
         failed = 1
     return Count(passed, failed, found.get('Skipped', 0))
 
 
 def style() -> Count:
     """Ruff, hacking, mypy."""
-    trees = [tree for tree in PYTHON_TREES if (ROOT / tree).exists()]
     count = Count()
     for command in (
-        ('ruff', 'check', *trees),
-        ('ruff', 'format', '--check', *trees),
-        ('flake8', '--select', 'H', *trees),
+        ('ruff', 'check', *PYTHON_TREES),
+        ('ruff', 'format', '--check', *PYTHON_TREES),
+        ('flake8', '--select', 'H', *PYTHON_TREES),
         ('mypy',),
     ):
         count.add(check(sys.executable, '-m', *command))

@@ -11,7 +11,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PRODUCT = ('nova_ha_plugins', 'ceilometer_pollsters', 'aodh_actions')
-TREES = (*PRODUCT, 'lab', 'tests', 'tools', 'benchmarks', 'devstack', 'doc')
+TREES = (*PRODUCT, 'lab', 'tests', 'tools', 'devstack', 'doc')
 
 # What the pure core may use of the standard library: no clock, no chance, no
 # I/O, no threads, nothing of the machine it runs on.
