@@ -205,15 +205,16 @@ function start_nova_ha {
         $NOVA_HA_CONF"
 }
 
-# Run an openstack command as the service user of the engine.
+# Run an openstack command as the service user of the engine. 'env' is not
+# used: everybody may read its arguments, the password among them.
 function _nova_ha_openstack {
-    env -u OS_CLOUD OS_PASSWORD="$SERVICE_PASSWORD" openstack \
+    (unset OS_CLOUD; OS_PASSWORD="$SERVICE_PASSWORD" openstack \
         --os-auth-type password --os-auth-url $KEYSTONE_SERVICE_URI \
         --os-username nova-ha \
         --os-user-domain-name "$SERVICE_DOMAIN_NAME" \
         --os-project-name $SERVICE_PROJECT_NAME \
         --os-project-domain-name "$SERVICE_DOMAIN_NAME" \
-        --os-region-name $REGION_NAME "$@"
+        --os-region-name $REGION_NAME "$@")
 }
 
 # The alarm belongs to the project whose id the events carry.

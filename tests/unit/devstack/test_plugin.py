@@ -75,6 +75,7 @@ class TestPlugin(unittest.TestCase):
                 'SERVICE_PROJECT_NAME': 'service',
                 'SERVICE_DOMAIN_NAME': 'Default',
                 'SERVICE_PASSWORD': 'very secret',
+                'OS_CLOUD': 'devstack-admin',
                 'KEYSTONE_SERVICE_URI': 'http://keystone',
                 'REGION_NAME': 'RegionOne',
                 'NOVA_CONF': f'{stack}/nova/nova.conf',
