@@ -358,6 +358,26 @@ def cache_ttl(ttl: int | None, path: str) -> finding.Finding:
     )
 
 
+def secret_files(modes: Mapping[str, int]) -> list[finding.Finding]:
+    """Whether files with secrets can be read by anybody.
+
+    :param modes: the permissions of each file.
+    """
+    check = 'secrets'
+    found = [
+        finding.action(
+            check,
+            f'File {path!r} holds a secret and everybody on this machine may '
+            f"read or change it (mode {mode:04o}): run 'chmod o= {path}'",
+        )
+        for path, mode in modes.items()
+        if mode & 0o007
+    ]
+    return found or [
+        finding.ok(check, f'{len(modes)} files are closed to others')
+    ]
+
+
 def same_database(ours: str, theirs: str | None, path: str) -> finding.Finding:
     """Whether a service's plugins use the engine's database.
 

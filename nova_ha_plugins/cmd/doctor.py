@@ -92,6 +92,9 @@ def examine(
                 )
             )
     _examine_hosts(conf, look)
+    secret = look.at('secrets', functools.partial(_secret_files, conf))
+    if secret is not None:
+        found += checks.secret_files(secret)
     telemetry = theirs.get(ceilometer_conf)
     found += checks.project(
         conf.nova_ha.project_id,
@@ -149,6 +152,23 @@ def _examine_hosts(conf: cfg.ConfigOpts, look: _Look) -> None:
             checks.device(host, reported.get(host, ''), _power(fencing, host))
             for host in fencing.hosts()
         ]
+
+
+def _secret_files(conf: cfg.ConfigOpts) -> dict[str, int]:
+    """The permissions of our files that hold secrets, where we see them."""
+    paths = [*(conf.config_file or ()), conf.fencing.map_file]
+    for entry in fencing_map.load(conf.fencing.map_file).values():
+        password = entry.options.get('password_file')
+        if isinstance(password, str):
+            paths.append(password)
+    modes = {}
+    for path in paths:
+        try:
+            modes[path] = os.stat(path).st_mode & 0o777
+        except OSError:
+            # What cannot be read is the finding of another check.
+            continue
+    return modes
 
 
 def _power(

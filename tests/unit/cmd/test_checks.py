@@ -255,6 +255,18 @@ class TestAlarm(ChecksTestCase):
         self.assert_note(checks.cache_ttl(None, 'aodh.conf'), '--aodh-conf')
 
 
+class TestSecrets(ChecksTestCase):
+    def test_files_that_others_may_read_are_named(self):
+        closed = checks.secret_files({'/a': 0o600, '/b': 0o640})
+        (opened,) = checks.secret_files({'/a': 0o600, '/b': 0o644})
+
+        self.assertEqual([finding.Level.OK], [one.level for one in closed])
+        self.assertIs(finding.Level.ACTION, opened.level)
+        self.assertIn("'/b'", opened.text)
+        self.assertIn('mode 0644', opened.text)
+        self.assertIn("'chmod o= /b'", opened.text)
+
+
 class TestEngine(ChecksTestCase):
     def test_engine_at_work(self):
         self.assert_fine(checks.engine({'age': 1.0}, armed=True))

@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import io
 import json
+import os
 import pathlib
 import tempfile
 import threading
@@ -148,6 +149,25 @@ class TestDoctor(ManageTestCase):
             f'OK     database      {aodh} names the same database',
         ):
             self.assertIn(text, out)
+
+    def test_open_files_with_secrets_are_named(self):
+        password = self.write('password', 'hunter2')
+        entry = '{driver: redfish, address: "https://127.0.0.1:1", system: /1'
+        entry += f', username: u, password_file: {password}}}'
+        fencing = self.write('fencing.yaml', f'hosts:\n  cmp-1: {entry}\n')
+        for path, mode in (
+            (password, 0o644),
+            (fencing, 0o600),
+            (self.path, 0o666),
+        ):
+            os.chmod(path, mode)
+
+        _, out, _ = self.run_command('doctor')
+
+        for path in (password, self.path):
+            self.assertIn(f'File {path!r} holds a secret', out)
+        self.assertNotIn(f'File {fencing!r}', out)
+        self.assertNotIn('hunter2', out)
 
     def test_unreadable_file_is_a_finding(self):
         code, out, _ = self.run_command(
