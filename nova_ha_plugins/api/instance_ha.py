@@ -33,6 +33,7 @@ class InstanceHAController(compat.Controller):
         phases = collections.Counter(str(item.phase) for item in subjects)
         answer['open_incidents'] = len(subjects)
         answer['open_incidents_by_phase'] = dict(sorted(phases.items()))
+        answer['servers_waiting_by_code'] = recovery_views.waiting(subjects)
         beats = backend.beats()
         answer['hosts'] = [
             recovery_views.host(record, beats.get(record.host))

@@ -7,6 +7,7 @@ somebody says so. Times are UTC; ages are seconds by the store's clock.
 """
 
 import collections
+from collections import abc
 import datetime
 import typing
 
@@ -70,6 +71,21 @@ def fact(value: facts.Fact) -> Item:
         'state': str(value.state),
         'text': value.text,
     }
+
+
+def waiting(subjects: abc.Iterable[core.Incident]) -> dict[str, int]:
+    """How many servers got no further, by the code that says why."""
+    codes = collections.Counter(
+        server.code
+        for subject in subjects
+        for server in subject.servers
+        if server.state == core.ServerState.PARKED
+        or (
+            server.state == core.ServerState.READY
+            and server.retry_at is not None
+        )
+    )
+    return dict(sorted(codes.items()))
 
 
 def incident_summary(subject: core.Incident) -> Item:

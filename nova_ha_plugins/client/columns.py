@@ -35,11 +35,9 @@ class Hosts(_Lines):
     def line(self, element: typing.Any) -> str:
         age = element['heartbeat_age']
         heard = 'never heard' if age is None else f'heard {age:.1f}s ago'
-        text = element['fencing_text']
-        return (
-            f'{element["host"]}: {heard}, fencing {element["fencing_state"]}'
-            + (f' ({text})' if text else '')
-        )
+        state, text = element['fencing_state'], element['fencing_text']
+        why = f' ({text})' if text and state != 'verified' else ''
+        return f'{element["host"]}: {heard}, fencing {state}{why}'
 
 
 class Timeline(_Lines):
@@ -53,10 +51,12 @@ class Evidence(_Lines):
     """What each channel said."""
 
     def line(self, element: typing.Any) -> str:
+        age = element['age']
+        heard = '' if age is None else f', last heard {age:.1f}s before'
         text = f': {element["text"]}' if element['text'] else ''
         return (
             f'{_clock(element["at"])} {element["channel"]} '
-            f'{element["sign"]}{text}'
+            f'{element["sign"]}{heard}{text}'
         )
 
 
@@ -104,5 +104,6 @@ def row(values: abc.Iterable[typing.Any]) -> tuple[typing.Any, ...]:
 
 
 def _clock(at: str | None) -> str:
-    """Give the time of day out of ``2026-01-01T10:00:00.000000``."""
-    return (at or '').partition('T')[2][:12]
+    """Give the time of day out of ``2026-01-01T10:00:00.000000``, UTC."""
+    clock = (at or '').partition('T')[2][:12]
+    return f'{clock}Z' if clock else ''

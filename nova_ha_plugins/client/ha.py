@@ -2,8 +2,9 @@
 
 """``openstack ha ...``: what an operator sees of the recovery and says to it.
 
-Exit codes: 0, 1 when somebody has to act (or the call failed), 3 when a host
-could not be fenced if it failed now; 2 stays the usage error.
+Exit codes: 0, 1 when somebody has to act or a failure would not be seen (or
+the call failed), 3 when a host could not be fenced if it failed now; 2 stays
+the usage error.
 """
 
 import argparse
@@ -20,8 +21,12 @@ from nova_ha_plugins.client import columns
 from nova_ha_plugins.client import rest
 from nova_ha_plugins import printable
 
-# An engine reports every few seconds; after this nobody is at work.
+# An engine reports every two seconds; a slow device may hold it up for longer.
+_ENGINE_QUIET = 10.0
+# After this nobody is at work.
 _ENGINE_SILENT = 30.0
+# It cannot tell which hosts are dead.
+_SEES_NOTHING = frozenset({'blind', 'holding-off'})
 
 _ACT_NOW = frozenset({'held', 'needs-operator'})
 
@@ -56,11 +61,14 @@ class ShowStatus(command.ShowOne):
             'engine': _engine_word(engine),
             'engine_owner': engine['owner'] if engine else None,
             'engine_age': engine['age'] if engine else None,
-            'sight': engine['sight'] if engine else None,
+            'sight': _sight(engine),
             'sight_reason': engine['sight_reason'] if engine else None,
             'open_incidents': status['open_incidents'],
             'open_incidents_by_phase': columns.Pairs(
                 status['open_incidents_by_phase']
+            ),
+            'servers_waiting_by_code': columns.Pairs(
+                status['servers_waiting_by_code']
             ),
             'hosts_total': len(hosts),
             'hosts_verified': verified,
@@ -78,12 +86,25 @@ def _engine_word(engine: rest.Item | None) -> str:
         return 'never reported'
     if engine['age'] > _ENGINE_SILENT:
         return f'silent for {engine["age"]:.0f} s: it may be dead'
+    if engine['age'] > _ENGINE_QUIET:
+        return f'last reported {engine["age"]:.0f} s ago'
     return 'at work'
+
+
+def _sight(engine: rest.Item | None) -> str | None:
+    """What the engine sees; nothing, once nobody looks any more."""
+    if engine is None or engine['sight'] is None:
+        return None
+    if engine['age'] > _ENGINE_SILENT:
+        return f'none (it was {engine["sight"]} when the engine fell silent)'
+    return str(engine['sight'])
 
 
 def _status_code(status: rest.Item, all_verified: bool) -> int:
     engine = status['engine']
     if engine is None or engine['age'] > _ENGINE_SILENT:
+        return 1
+    if engine['sight'] in _SEES_NOTHING or status['servers_waiting_by_code']:
         return 1
     if _ACT_NOW & set(status['open_incidents_by_phase']):
         return 1

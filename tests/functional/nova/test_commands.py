@@ -2,6 +2,7 @@
 
 """Our openstack and nova commands against nova's API in this process."""
 
+import dataclasses
 import io
 import json
 import types
@@ -172,7 +173,7 @@ class OperatorCommandsTest(CommandTestCase):
         schema.sync(compat.CONF)
         self.store = store_api.open_store(compat.CONF)
 
-    def store_incident(self, phase=incident.Phase.HELD):
+    def store_incident(self, phase=incident.Phase.HELD, **changes):
         subject = incident.Incident(
             uuid=INCIDENT,
             host='host1',
@@ -185,7 +186,7 @@ class OperatorCommandsTest(CommandTestCase):
             servers=(incident.Server(uuid='a', name='db'),),
             timeline=(incident.Entry(1, 1700000000.0, 'suspected', 'Silent'),),
         )
-        return self.store.create(subject, None)
+        return self.store.create(dataclasses.replace(subject, **changes), None)
 
     def answer(self, state, text):
         """Let the engine answer while the command waits."""
@@ -225,6 +226,41 @@ class OperatorCommandsTest(CommandTestCase):
             {'held': 1}, json.loads(last)['open_incidents_by_phase']
         )
 
+    def test_status_fails_while_the_engine_sees_nothing(self):
+        self.store.save_engine_status({'owner': 'ctl:1', 'sight': 'blind'})
+        blind, _ = self.run_command(ha.ShowStatus)
+        self.store.save_engine_status({'owner': 'ctl:1', 'sight': 'clear'})
+        clear, _ = self.run_command(ha.ShowStatus)
+
+        self.assertEqual((1, 0), (blind, clear))
+
+    def test_status_fails_while_servers_get_no_further(self):
+        self.store.save_engine_status({'owner': 'ctl:1', 'sight': 'clear'})
+        self.store_incident(incident.Phase.EVACUATING)
+        moving, _ = self.run_command(ha.ShowStatus)
+        waiting = incident.Server(
+            uuid='a',
+            state=incident.ServerState.READY,
+            code='no-valid-host',
+            retry_at=1700000009.0,
+        )
+        parked = incident.Server(
+            uuid='b', state=incident.ServerState.PARKED, code='failed'
+        )
+        self.store_incident(
+            incident.Phase.EVACUATING,
+            uuid=uuidsentinel.second,
+            host='host2',
+            servers=(waiting, parked),
+        )
+        stuck, printed = self.run_command(ha.ShowStatus, '-f', 'json')
+
+        self.assertEqual((0, 1), (moving, stuck))
+        self.assertEqual(
+            {'failed': 1, 'no-valid-host': 1},
+            json.loads(printed)['servers_waiting_by_code'],
+        )
+
     def test_incidents_are_listed_and_shown_by_host_or_uuid(self):
         self.store_incident()
 
@@ -236,7 +272,7 @@ class OperatorCommandsTest(CommandTestCase):
         self.assertEqual('held', json.loads(listed)[0]['Phase'])
         self.assertEqual(json.loads(by_host), json.loads(by_uuid))
         self.assertEqual(1, json.loads(by_uuid)['timeline'][0]['seq'])
-        self.assertIn('22:13:20.000 suspected: Silent', table)
+        self.assertIn('22:13:20.000Z suspected: Silent', table)
         self.assertIn('db: queued', table)
         with self.assertRaisesRegex(exceptions.CommandError, "'host9'"):
             self.run_command(ha.ShowIncident, 'host9')

@@ -68,6 +68,7 @@ class SamplesTest(test_instance_ha.RecoveryTestCase):
             'status-show-resp.json',
             self.ask(status),
             'instance_ha.open_incidents_by_phase',
+            'instance_ha.servers_waiting_by_code',
         )
         self.compare(
             'incidents-list-resp.json',

@@ -8,6 +8,7 @@ import unittest
 
 from nova_ha_plugins.client import columns
 from nova_ha_plugins.client import evacuation
+from nova_ha_plugins.client import ha
 from nova_ha_plugins.client import rest
 
 NASTY = 'x\n\x1b[2J\x07\u202e[red]' + 'y' * 255
@@ -22,7 +23,15 @@ class TerminalTest(unittest.TestCase):
         cells = (
             columns.Timeline([{'at': NASTY, 'code': NASTY, 'text': NASTY}]),
             columns.Evidence(
-                [{'at': None, 'channel': '', 'sign': '', 'text': NASTY}]
+                [
+                    {
+                        'at': None,
+                        'channel': '',
+                        'sign': '',
+                        'age': None,
+                        'text': NASTY,
+                    }
+                ]
             ),
             columns.Servers(
                 [
@@ -75,3 +84,54 @@ class TerminalTest(unittest.TestCase):
 
         self.survives(str(raised.exception))
         self.assertNotIn('\n', str(raised.exception))
+
+
+class TextTest(unittest.TestCase):
+    def test_evidence_has_its_age_and_its_clock(self):
+        told = columns.Evidence(
+            [
+                {
+                    'at': '2026-01-01T10:00:00.123456',
+                    'channel': 'heartbeat',
+                    'sign': 'silent',
+                    'age': 63.14,
+                    'text': '',
+                }
+            ]
+        )
+
+        self.assertEqual(
+            '10:00:00.123Z heartbeat silent, last heard 63.1s before',
+            told.human_readable(),
+        )
+
+    def test_verified_device_needs_no_explanation(self):
+        host = {
+            'host': 'cmp-1',
+            'heartbeat_age': 0.5,
+            'fencing_state': 'verified',
+            'fencing_text': 'its device is its own',
+        }
+        other = {**host, 'fencing_state': 'absent', 'fencing_text': 'no entry'}
+
+        self.assertEqual(
+            'cmp-1: heard 0.5s ago, fencing verified\n'
+            'cmp-1: heard 0.5s ago, fencing absent (no entry)',
+            columns.Hosts([host, other]).human_readable(),
+        )
+
+
+class StatusTest(unittest.TestCase):
+    def test_silent_engine_sees_nothing_any_more(self):
+        engine = {'age': 46.1, 'sight': 'clear'}
+
+        self.assertEqual(
+            'silent for 46 s: it may be dead', ha._engine_word(engine)
+        )
+        self.assertIn('none', ha._sight(engine))
+
+    def test_engine_that_has_stopped_is_not_called_at_work(self):
+        self.assertEqual(
+            'last reported 20 s ago', ha._engine_word({'age': 19.9})
+        )
+        self.assertEqual('at work', ha._engine_word({'age': 2.0}))
