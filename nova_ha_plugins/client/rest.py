@@ -34,13 +34,14 @@ class Client:
         """Give evacuations of all servers, newest first, over all pages."""
         found: list[Item] = []
         marker = None
+        hint = ' Without that right, name your servers: --server <server>'
         while True:
             query = {key: value for key, value in filters.items() if value}
             if limit is not None:
                 query['limit'] = limit - len(found)
             if marker:
                 query['marker'] = marker
-            answer = self._get('/os-evacuations', query)
+            answer = self._get('/os-evacuations', query, hint)
             page = answer['evacuations']
             found += page
             enough = limit is not None and len(found) >= limit
@@ -70,10 +71,14 @@ class Client:
             if found is None:
                 # An administrator may mean a server of another project.
                 found = self._compute.find_server(
-                    server, ignore_missing=False, all_projects=True
+                    server, ignore_missing=True, all_projects=True
                 )
+        except sdk_exceptions.ForbiddenException:
+            found = None
         except sdk_exceptions.SDKException as error:
             raise exceptions.CommandError(str(error)) from error
+        if found is None:
+            raise exceptions.CommandError(f"There is no server '{server}'")
         return str(found.id)
 
     def status(self) -> Item:
@@ -109,9 +114,13 @@ class Client:
         return dict(self._get(f'/os-instance-ha/facts/{uuid}')['fact'])
 
     def _get(
-        self, path: str, query: dict[str, typing.Any] | None = None
+        self,
+        path: str,
+        query: dict[str, typing.Any] | None = None,
+        hint: str = '',
     ) -> typing.Any:
-        return _read(self._compute.get(path, params=query or {}), path)
+        response = self._compute.get(path, params=query or {})
+        return _read(response, path, hint)
 
     def _post(self, path: str, body: Item) -> typing.Any:
         return _read(self._compute.post(path, json=body), path)
@@ -121,7 +130,11 @@ def _quote(name: str) -> str:
     return parse.quote(name, safe='')
 
 
-def _read(response: typing.Any, path: str) -> typing.Any:
+def _read(response: typing.Any, path: str, hint: str = '') -> typing.Any:
+    """Give the body of an answer.
+
+    :param hint: said to somebody who was refused for want of a right.
+    """
     try:
         body = response.json()
     except ValueError:
@@ -132,9 +145,10 @@ def _read(response: typing.Any, path: str) -> typing.Any:
             "'instance_ha' in its api-paste.ini?"
         )
     if response.status_code >= 400 or body is None:
-        raise exceptions.CommandError(
-            f'{_sentence(body)} (HTTP {response.status_code})'
-        )
+        told = f'{_sentence(body)} (HTTP {response.status_code})'
+        if response.status_code == 403 and hint:
+            told = f'{told}.{hint}'
+        raise exceptions.CommandError(told)
     return body
 
 

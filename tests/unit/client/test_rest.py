@@ -5,6 +5,7 @@
 import types
 import unittest
 
+from openstack import exceptions as sdk_exceptions
 from osc_lib import exceptions
 
 from nova_ha_plugins.client import rest
@@ -79,6 +80,26 @@ class RestTest(unittest.TestCase):
             exceptions.CommandError, r'^Bad marker \(HTTP 400\)$'
         ):
             rest.Client(Compute(answer(fault, 400))).evacuations()
+
+    def test_tenant_is_told_how_to_ask_for_servers_of_their_own(self):
+        fault = {'forbidden': {'code': 403, 'message': 'Policy does not'}}
+
+        with self.assertRaisesRegex(
+            exceptions.CommandError, 'HTTP 403.*--server <server>'
+        ):
+            rest.Client(Compute(answer(fault, 403))).evacuations()
+
+    def test_server_of_somebody_else_is_not_there(self):
+        def find_server(name, ignore_missing, all_projects=False):
+            if all_projects:
+                raise sdk_exceptions.ForbiddenException('all_tenants')
+
+        compute = types.SimpleNamespace(find_server=find_server)
+
+        with self.assertRaisesRegex(
+            exceptions.CommandError, "^There is no server 'db'$"
+        ):
+            rest.Client(compute).server_id('db')
 
     def test_strange_answers_are_errors(self):
         for strange in (answer(None), answer(None, 502), answer([], 500)):
