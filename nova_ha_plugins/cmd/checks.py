@@ -230,11 +230,13 @@ def heartbeats(
 
 
 def device(
-    host: str, reported: str, reading: views.PowerReading | Exception
+    host: str,
+    reported: Mapping[str, str],
+    reading: views.PowerReading | Exception,
 ) -> finding.Finding:
     """Whether the power device of a host answers and is the host's own.
 
-    :param reported: the system UUID that the host reported of itself.
+    :param reported: the system UUIDs that hosts reported of themselves.
     :param reading: what the device said, or why it said nothing.
     """
     check = 'fencing map'
@@ -244,12 +246,25 @@ def device(
             f'Device of host {host!r} cannot be used: {reading}; the host is '
             'not protected until it answers',
         )
-    why = identity.explain(reported, reading.system_uuid)
+    own = reported.get(host, '')
+    why = identity.explain(own, reading.system_uuid)
     if why:
+        others = [
+            repr(other)
+            for other, uuid in reported.items()
+            if other != host
+            and not identity.explain(uuid, reading.system_uuid)
+        ]
+        if others:
+            why += f', which is host {" and ".join(others)}'
+        repair = 'correct its entry in the map'
+        if not identity.normalize(own):
+            # Nothing can be said of the map before the host speaks.
+            repair = 'see what is said of its heartbeats first'
         return finding.action(
             check,
             f'Device of host {host!r} is not proven to be its own: {why}; the '
-            'host is not protected: correct its entry in the map',
+            f'host is not protected: {repair}',
         )
     return finding.ok(
         check,

@@ -149,7 +149,7 @@ def _examine_hosts(conf: cfg.ConfigOpts, look: _Look) -> None:
     if fencing is not None:
         reported = {beat.host: beat.system_uuid for beat in beats or ()}
         look.findings += [
-            checks.device(host, reported.get(host, ''), _power(fencing, host))
+            checks.device(host, reported, _power(fencing, host))
             for host in fencing.hosts()
         ]
 

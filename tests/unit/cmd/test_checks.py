@@ -155,17 +155,34 @@ class TestHosts(ChecksTestCase):
             )
 
     def test_device_of_the_host(self):
-        self.assert_fine(checks.device('cmp-1', SYSTEM.upper(), _power()))
+        self.assert_fine(
+            checks.device('cmp-1', {'cmp-1': SYSTEM.upper()}, _power())
+        )
 
     def test_device_of_another_host(self):
         self.assert_action(
-            checks.device('cmp-1', SYSTEM, _power(OTHER)),
-            f"'cmp-1' is not proven.*{SYSTEM}.*{OTHER}.*not protected",
+            checks.device('cmp-1', {'cmp-1': SYSTEM}, _power(OTHER)),
+            f"'cmp-1' is not proven.*{SYSTEM}.*{OTHER}'; the host is not "
+            'protected: correct its entry',
+        )
+
+    def test_device_of_a_host_that_is_known(self):
+        reported = {'cmp-1': SYSTEM, 'cmp-2': OTHER.upper()}
+        self.assert_action(
+            checks.device('cmp-1', reported, _power(OTHER)),
+            f"'cmp-1' is not proven.*{OTHER}', which is host 'cmp-2'; ",
+        )
+
+    def test_map_is_not_blamed_for_a_host_that_was_never_heard(self):
+        self.assert_action(
+            checks.device('cmp-1', {}, _power()),
+            'has not reported.*not protected: see what is said of its '
+            'heartbeats first$',
         )
 
     def test_device_that_does_not_answer(self):
         self.assert_action(
-            checks.device('cmp-1', SYSTEM, doors.Unanswered('timed out')),
+            checks.device('cmp-1', {}, doors.Unanswered('timed out')),
             "'cmp-1' cannot be used: timed out; the host is not protected",
         )
 
