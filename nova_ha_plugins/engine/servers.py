@@ -230,8 +230,10 @@ class Servers(part.Part):
         )
 
     def _answers(self, subject: incident.Incident) -> incident.Incident | None:
-        """Return None unless a host without a usable device, of which an
-        operator said that it is off, answers the probe."""
+        """Return None unless a host that an operator attested answers.
+
+        It has no usable device, so the probe is all that can contradict.
+        """
         if self.look.probe(subject).sign != incident.Sign.ALIVE:
             return None
         return self.shows_life(subject, 'answers the probe')
