@@ -319,7 +319,31 @@ def _reason(exc: Exception) -> str:
         return f'it answered HTTP {exc.status_code}{detail}'.rstrip('.')
     if isinstance(exc, json.JSONDecodeError):
         return 'it sent no readable JSON'
+    if isinstance(exc, sushy_exc.ConnectionError):
+        exc = _cause(exc)
+    if isinstance(exc, requests.Timeout):
+        return 'it gave no answer in time'
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror
     return (str(exc).strip() or type(exc).__name__).rstrip('.')
+
+
+def _cause(exc: BaseException) -> Exception:
+    """Return what went wrong first, if the system or requests names it.
+
+    sushy, requests and urllib3 each repeat the address and the sentence of
+    the one below; an operator has to find the three words that matter.
+    """
+    found: BaseException = exc
+    below: BaseException | None = exc
+    while below is not None:
+        if isinstance(below, requests.Timeout | requests.TooManyRedirects):
+            found = below
+            break
+        if isinstance(below, OSError) and below.strerror:
+            found = below
+        below = below.__cause__ or below.__context__
+    return found if isinstance(found, Exception) else Exception(str(found))
 
 
 def _address(value: object) -> str:

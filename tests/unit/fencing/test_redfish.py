@@ -157,10 +157,34 @@ class LyingTest(suite.DriverSuite, testtools.TestCase):
         driver = self.make_driver(timeout=0.3)
         began = time.monotonic()
 
-        self.assertRaises(doors.Unanswered, driver.read)
+        error = self.assertRaises(doors.Unanswered, driver.read)
 
         self.assertLess(time.monotonic() - began, 2.0)
         self.assertEqual(1, self.bench.calls())
+        self.assertEqual(
+            f"Device '{driver.device}' did not read the power of host "
+            f"'{driver.host}': it gave no answer in time.",
+            str(error),
+        )
+
+    def test_device_that_is_not_there_is_said_in_few_words(self):
+        with socket.socket() as unused:
+            unused.bind(('127.0.0.1', 0))
+            driver = redfish.RedfishDriver(
+                'cmp-1',
+                {
+                    'address': f'http://127.0.0.1:{unused.getsockname()[1]}',
+                    'system': '/redfish/v1/Systems/1',
+                },
+                2.0,
+            )
+            error = self.assertRaises(doors.Unanswered, driver.read)
+
+        self.assertEqual(
+            f"Device '{driver.device}' did not read the power of host "
+            "'cmp-1': Connection refused.",
+            str(error),
+        )
 
     def test_device_that_dribbles_ends_with_the_call_timeout(self):
         def dribble(handler):
