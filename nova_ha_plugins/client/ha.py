@@ -68,7 +68,7 @@ class ShowStatus(command.ShowOne):
                 status['open_incidents_by_phase']
             ),
             'servers_waiting_by_code': columns.Pairs(
-                status['servers_waiting_by_code']
+                status.get('servers_waiting_by_code')
             ),
             'hosts_total': len(hosts),
             'hosts_verified': verified,
@@ -104,7 +104,9 @@ def _status_code(status: rest.Item, all_verified: bool) -> int:
     engine = status['engine']
     if engine is None or engine['age'] > _ENGINE_SILENT:
         return 1
-    if engine['sight'] in _SEES_NOTHING or status['servers_waiting_by_code']:
+    if engine['sight'] in _SEES_NOTHING or status.get(
+        'servers_waiting_by_code'
+    ):
         return 1
     if _ACT_NOW & set(status['open_incidents_by_phase']):
         return 1

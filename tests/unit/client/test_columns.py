@@ -122,6 +122,14 @@ class TextTest(unittest.TestCase):
 
 
 class StatusTest(unittest.TestCase):
+    def test_older_api_without_waiting_servers_is_understood(self):
+        status = {
+            'engine': {'age': 1.0, 'sight': 'clear'},
+            'open_incidents_by_phase': {},
+        }
+
+        self.assertEqual(0, ha._status_code(status, all_verified=True))
+
     def test_silent_engine_sees_nothing_any_more(self):
         engine = {'age': 46.1, 'sight': 'clear'}
 
