@@ -65,9 +65,8 @@ class ComputeService(part.Part):
     ) -> incident.Incident:
         now = self.ctx.store.now
         subject = self.ctx.apply(subject, events.StepIntended(now(), step))
-        try:
-            call()
-        except doors.DoorError as error:
+        error = doors.attempt(call)
+        if isinstance(error, doors.DoorError):
             return self.ctx.apply(
                 subject,
                 events.StepRefused(
@@ -87,21 +86,26 @@ class ComputeService(part.Part):
         )
         service, uncleaned = None, 0
         if beating:
-            try:
-                service = {
-                    each.uuid: each for each in self.ctx.nova.services()
-                }.get(subject.service_uuid)
-                uncleaned = sum(
-                    record.status == 'done'
-                    for record in self.ctx.nova.evacuations(subject.host)
-                )
-            except doors.DoorError as error:
+            services = doors.attempt(self.ctx.nova.services)
+            records = doors.attempt(self.ctx.nova.evacuations, subject.host)
+            if isinstance(services, doors.DoorError) or isinstance(
+                records, doors.DoorError
+            ):
                 LOG.warning(
                     "Whether host '%(host)s' may return could not be read: "
                     '%(error)s. It stays forced down; read again.',
-                    {'host': subject.host, 'error': error},
+                    {
+                        'host': subject.host,
+                        'error': services
+                        if isinstance(services, doors.DoorError)
+                        else records,
+                    },
                 )
                 return subject
+            service = {each.uuid: each for each in services}.get(
+                subject.service_uuid
+            )
+            uncleaned = sum(record.status == 'done' for record in records)
         return self.ctx.apply(
             subject,
             events.HostSeen(self.ctx.store.now(), beating, service, uncleaned),

@@ -102,6 +102,10 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
     )
 
 
+# How many lasting troubles are remembered as told.
+_MANY_TROUBLES = 1000
+
+
 @dataclasses.dataclass
 class Context:
     """The engine's hands: everything it can reach.
@@ -124,9 +128,36 @@ class Context:
     deciding: threading.Lock = dataclasses.field(
         default_factory=threading.Lock
     )
+    _troubles: set[str] = dataclasses.field(default_factory=set)
+    _telling: threading.Lock = dataclasses.field(
+        default_factory=threading.Lock
+    )
     stopping: threading.Event = dataclasses.field(
         default_factory=threading.Event
     )
+
+    def trouble(self, key: str, text: str) -> None:
+        """Warn of something that lasts, once, until it is over."""
+        if self._once(key):
+            LOG.warning('%s', text)
+
+    def over(self, key: str, text: str) -> None:
+        """Tell that a trouble ended, if it was told of."""
+        with self._telling:
+            known = key in self._troubles
+            self._troubles.discard(key)
+        if known:
+            LOG.info('%s', text)
+
+    def _once(self, key: str) -> bool:
+        with self._telling:
+            if key in self._troubles:
+                return False
+            if len(self._troubles) >= _MANY_TROUBLES:
+                # Somebody makes ever new ones: rather tell some again.
+                self._troubles.clear()
+            self._troubles.add(key)
+            return True
 
     def apply(
         self, subject: incident.Incident, *happened: events.Event
@@ -163,7 +194,9 @@ class Context:
         """Write one line per new entry of the timeline: the only place."""
         for entry in after.timeline[len(before.timeline) :]:
             serious = after.phase == incident.Phase.NEEDS_OPERATOR or (
-                entry.code.startswith(('held:', 'fence-void', 'server-parked'))
+                entry.code.startswith(
+                    ('held:', 'fence-void', 'server-parked', 'servers-wait')
+                )
             )
             LOG.log(
                 log.WARNING if serious else log.INFO,

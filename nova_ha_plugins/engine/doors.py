@@ -7,6 +7,7 @@ do it. ``Unanswered``: it may or may not have happened; the next round reads
 the truth. A door does not retry; the next round is the retry.
 """
 
+from collections.abc import Callable
 import dataclasses
 import typing
 
@@ -31,6 +32,24 @@ class Refused(DoorError):
 
 class Unanswered(DoorError):
     """No answer, or an answer that says nothing: it may have happened."""
+
+
+_Answer = typing.TypeVar('_Answer')
+
+
+def attempt(
+    call: Callable[..., _Answer], *args: typing.Any
+) -> _Answer | DoorError:
+    """Return what the call returned, or how it failed: as a value.
+
+    What is done about a failure is then done outside of any ``except``:
+    oslo.log appends an exception that is being handled to each warning, and
+    the sentence would stand there twice.
+    """
+    try:
+        return call(*args)
+    except DoorError as error:
+        return error
 
 
 @dataclasses.dataclass(frozen=True)

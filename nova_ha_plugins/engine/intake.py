@@ -44,6 +44,7 @@ class Intake:
         self.ctx = ctx
         self.snapshot = snapshot
         self.busy = busy
+        self._keystone_away = False
         self._work = {
             facts.FactKind.HOST_DOWN: self._host_down,
             facts.FactKind.WAKE_UP: self._wake_up,
@@ -68,15 +69,20 @@ class Intake:
                 )
 
     def _settle(self, fact: facts.Fact) -> None:
-        try:
-            verified = self._verify(fact)
-        except doors.DoorError as error:
-            LOG.warning(
-                'Fact %(uuid)s from %(channel)s could not be checked: '
-                '%(error)s. It stays in the inbox.',
-                {'uuid': fact.uuid, 'channel': fact.channel, 'error': error},
+        if self._keystone_away and not fact.verified:
+            return
+        verified = doors.attempt(self._verify, fact)
+        if isinstance(verified, doors.DoorError):
+            # Keystone is one for all of them: do not ask it again for each.
+            self._keystone_away = True
+            self.ctx.trouble(
+                'trusts',
+                'Alarms wait in the inbox, because their trusts cannot be '
+                f'checked: {verified}',
             )
             return
+        if not fact.verified:
+            self.ctx.over('trusts', 'The trusts of alarms are checked again')
         if not verified:
             self._reject(
                 fact,
@@ -95,15 +101,11 @@ class Intake:
         return self.ctx.allows(self.ctx.identity.trust(fact.trust_id))
 
     def _reject(self, fact: facts.Fact, text: str) -> None:
-        LOG.warning(
-            "Fact %(uuid)s from %(channel)s about host '%(host)s' was "
-            'rejected: %(text)s',
-            {
-                'uuid': fact.uuid,
-                'channel': fact.channel,
-                'host': fact.host,
-                'text': text,
-            },
+        # An alarm that repeats every second is worth one line, not one each.
+        self.ctx.trouble(
+            f'rejected {fact.alarm_id or fact.uuid} {fact.host}',
+            f"A fact from the {fact.channel} about host '{fact.host}' was "
+            f'rejected ({fact.uuid}): {text}',
         )
         self.ctx.store.settle_fact(fact.uuid, facts.FactState.REJECTED, text)
 

@@ -119,13 +119,12 @@ class Look(part.Part):
         self, subject: incident.Incident, now: float
     ) -> tuple[incident.Incident, gates.Hold | None]:
         """List the servers before the decision: none, no fence."""
-        try:
-            servers = self.ctx.nova.servers_on(subject.host)
-        except doors.DoorError as error:
+        servers = doors.attempt(self.ctx.nova.servers_on, subject.host)
+        if isinstance(servers, doors.DoorError):
             return subject, gates.Hold(
                 'nova-unreachable',
                 f"The servers of host '{subject.host}' could not be listed: "
-                f'{error}. Nothing is fenced before nova answers.',
+                f'{servers}. Nothing is fenced before nova answers.',
             )
         listed = policy.admit_all(servers, self.ctx.settings.default_policy)
         if listed == subject.servers:
@@ -194,12 +193,9 @@ class Look(part.Part):
     ) -> events.Attested:
         """Return an operator's word with what can be heard and read now."""
         power = incident.Power.UNKNOWN
-        try:
-            reading = self.ctx.fencing.read(subject.host)
-        except doors.DoorError:
-            # The reason why an operator is asked at all.
-            pass
-        else:
+        reading = doors.attempt(self.ctx.fencing.read, subject.host)
+        # No answer is the reason why an operator is asked at all.
+        if not isinstance(reading, doors.DoorError):
             record = self.snapshot.records.get(subject.host)
             if record and reading.system_uuid == record.system_uuid:
                 power = reading.power

@@ -41,7 +41,7 @@ _CONTAINED = frozenset(
 
 
 class Job(typing.Protocol):
-    """A future, as futurist and concurrent.futures make them."""
+    """A future, as concurrent.futures makes them."""
 
     def done(self) -> bool: ...
     def exception(self) -> BaseException | None: ...
@@ -62,6 +62,7 @@ class _Memory:
     watch: detector.State
     began: float
     last_round: float | None = None
+    armed: bool | None = None
     services: dict[str, views.ServiceView] = dataclasses.field(
         default_factory=dict
     )
@@ -121,12 +122,14 @@ class Engine:
         memory.watch = look.state
         by_host = {beat.host: beat for beat in beats}
         services = self._services(at)
+        arm = ctx.store.arm_state()
+        self._tell_changes(look, arm)
         return context.Snapshot(
             look=look,
             beats=by_host,
             services=services,
             records=self.registry.refresh(services, by_host),
-            arm=ctx.store.arm_state(),
+            arm=arm,
             watching=at - memory.began,
             loop_late=late,
             contained=frozenset(
@@ -138,19 +141,40 @@ class Engine:
             ),
         )
 
+    def _tell_changes(self, look: detector.Look, arm: values.ArmState) -> None:
+        if look.sight in (detector.Sight.BLIND, detector.Sight.HOLDING_OFF):
+            self.ctx.trouble(
+                'sight',
+                f'Monitoring is blind: {look.reason}. Nothing is '
+                'fenced meanwhile; check message bus and telemetry',
+            )
+        else:
+            self.ctx.over('sight', 'Monitoring sees clearly again')
+        memory = self._memory
+        if memory.armed is not None and memory.armed != arm.armed:
+            LOG.info(
+                '%(what)s by %(by)s: %(reason)s',
+                {
+                    'what': 'Armed' if arm.armed else 'Disarmed',
+                    'by': arm.by,
+                    'reason': arm.reason,
+                },
+            )
+        memory.armed = arm.armed
+
     def _services(self, at: float) -> dict[str, views.ServiceView]:
         memory = self._memory
         if at - memory.services_at < _SERVICES_AGE:
             return memory.services
-        try:
-            services = self.ctx.nova.services()
-        except doors.DoorError as error:
-            LOG.warning(
-                'Nova did not list its compute services: %s. The engine '
-                'goes on with what it knew.',
-                error,
+        services = doors.attempt(self.ctx.nova.services)
+        if isinstance(services, doors.DoorError):
+            self.ctx.trouble(
+                'services',
+                'The engine goes on with the compute services that it knew; '
+                f'nova did not list them: {services}',
             )
             return memory.services
+        self.ctx.over('services', 'Nova listed its compute services again')
         memory.services = {service.host: service for service in services}
         memory.services_at = at
         return memory.services

@@ -49,12 +49,14 @@ class Power(part.Part):
                 events.Heard(now(), self.look.readings(subject, now())),
             )
         fencing = self.ctx.fencing
-        try:
-            driver = fencing.driver_name(subject.host)
-            reading = fencing.read(subject.host)
-        except doors.DoorError as error:
+        driver = doors.attempt(fencing.driver_name, subject.host)
+        reading = doors.attempt(fencing.read, subject.host)
+        if isinstance(driver, doors.DoorError) or isinstance(
+            reading, doors.DoorError
+        ):
+            failed = driver if isinstance(driver, doors.DoorError) else reading
             return self.ctx.apply(
-                subject, events.PowerUnread(now(), str(error))
+                subject, events.PowerUnread(now(), str(failed))
             )
         if reading.power == incident.Power.OFF:
             alive = self._contradicts_off(subject, heartbeat)
@@ -102,16 +104,18 @@ class Power(part.Part):
             if now - fence.intended_at > self.ctx.settings.patience.intent_ttl:
                 return self.ctx.apply(subject, events.IntentExpired(now))
         fencing = self.ctx.fencing
-        try:
-            driver = fencing.driver_name(subject.host)
-        except doors.DoorError as error:
-            return self.ctx.apply(subject, events.PowerUnread(now, str(error)))
+        driver = doors.attempt(fencing.driver_name, subject.host)
+        if isinstance(driver, doors.DoorError):
+            return self.ctx.apply(
+                subject, events.PowerUnread(now, str(driver))
+            )
         subject = self.ctx.apply(
             subject, events.PowerCalled(self.ctx.store.now(), driver)
         )
-        try:
-            fencing.power_off(subject.host, subject.expected_system_uuid)
-        except doors.DoorError as error:
+        error = doors.attempt(
+            fencing.power_off, subject.host, subject.expected_system_uuid
+        )
+        if isinstance(error, doors.DoorError):
             # Not success, and not failure either: the reading decides.
             return self.ctx.apply(
                 subject,

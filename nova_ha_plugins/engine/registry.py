@@ -29,6 +29,7 @@ class Registry:
 
     def __init__(self, ctx: context.Context) -> None:
         self.ctx = ctx
+        self._read: set[str] = set()
 
     def refresh(
         self,
@@ -70,6 +71,9 @@ class Registry:
         """Return whether the host's fencing device should be read now."""
         if beat is None or beat.age >= self.ctx.settings.rules.timeout:
             return False
+        if record.host not in self._read:
+            # The map may be another one than before the engine's start.
+            return True
         changed = record.map_state == 'verified' and (
             record.bmc_uuid != record.system_uuid
         )
@@ -83,6 +87,7 @@ class Registry:
     def verify(self, record: values.HostRecord) -> None:
         """Read the device of a living host and keep whether it is its own."""
         state, text, bmc_uuid = self._compare(record)
+        self._read.add(record.host)
         if state != record.map_state:
             LOG.log(
                 log.INFO if state == 'verified' else log.WARNING,
@@ -102,10 +107,9 @@ class Registry:
     def _compare(self, record: values.HostRecord) -> tuple[str, str, str]:
         if record.host not in self.ctx.fencing.hosts():
             return 'absent', 'the fencing map has no entry for it', ''
-        try:
-            reading = self.ctx.fencing.read(record.host)
-        except doors.DoorError as error:
-            return 'unreachable', f'its device does not answer: {error}', ''
+        reading = doors.attempt(self.ctx.fencing.read, record.host)
+        if isinstance(reading, doors.DoorError):
+            return 'unreachable', f'its device does not answer: {reading}', ''
         if not record.system_uuid:
             return (
                 'mismatch',

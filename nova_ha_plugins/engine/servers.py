@@ -36,13 +36,12 @@ class Servers(part.Part):
         self.look = look.Look(ctx, snapshot)
 
     def list_all(self, subject: incident.Incident) -> incident.Incident:
-        try:
-            servers = self.ctx.nova.servers_on(subject.host)
-        except doors.DoorError as error:
+        servers = doors.attempt(self.ctx.nova.servers_on, subject.host)
+        if isinstance(servers, doors.DoorError):
             LOG.warning(
                 "The servers of host '%(host)s' could not be listed: "
                 '%(error)s. Tried again in the next round.',
-                {'host': subject.host, 'error': error},
+                {'host': subject.host, 'error': servers},
             )
             return subject
         return self.ctx.apply(
@@ -54,14 +53,13 @@ class Servers(part.Part):
         )
 
     def follow(self, subject: incident.Incident) -> incident.Incident:
-        try:
-            seen = self._look_at_servers(subject)
-        except doors.DoorError as error:
+        seen = doors.attempt(self._look_at_servers, subject)
+        if isinstance(seen, doors.DoorError):
             LOG.warning(
                 "The evacuations of host '%(host)s' could not be read: "
                 '%(error)s. Nothing is concluded; read again in the next '
                 'round.',
-                {'host': subject.host, 'error': error},
+                {'host': subject.host, 'error': seen},
             )
             return subject
         subject = self.ctx.apply(subject, *seen)
@@ -110,13 +108,12 @@ class Servers(part.Part):
         if host not in self.snapshot.contained:
             return False
         record = self.snapshot.records.get(host)
-        try:
-            reading = self.ctx.fencing.read(host)
-        except doors.DoorError as error:
+        reading = doors.attempt(self.ctx.fencing.read, host)
+        if isinstance(reading, doors.DoorError):
             LOG.warning(
                 "Whether destination '%(host)s' is still off could not be "
                 'read: %(error)s. What was on its way there waits.',
-                {'host': host, 'error': error},
+                {'host': host, 'error': reading},
             )
             return False
         return (
@@ -133,9 +130,8 @@ class Servers(part.Part):
                 subject,
                 events.StopIntended(self.ctx.store.now(), server.uuid),
             )
-            try:
-                self.ctx.nova.stop(server.uuid)
-            except doors.DoorError as error:
+            error = doors.attempt(self.ctx.nova.stop, server.uuid)
+            if isinstance(error, doors.DoorError):
                 LOG.warning(
                     "Server '%(server)s' of host '%(host)s' was stopped "
                     'before and could not be stopped again: %(error)s. '
@@ -164,13 +160,12 @@ class Servers(part.Part):
             or subject.fence.state != incident.FenceState.VALID
         ):
             return subject
-        try:
-            seen = self._look_at_servers(subject, uuids)
-        except doors.DoorError as error:
+        seen = doors.attempt(self._look_at_servers, subject, uuids)
+        if isinstance(seen, doors.DoorError):
             return self._hold_batch(
                 subject,
                 'nova-unread',
-                f'nova did not tell what it does for the servers: {error}',
+                f'nova did not tell what it does for the servers: {seen}',
             )
         subject = self.ctx.apply(subject, *seen)
         if subject.phase != Phase.EVACUATING:
@@ -198,15 +193,14 @@ class Servers(part.Part):
             fence is not None
             and fence.evidence_class == incident.FenceClass.OPERATOR_ATTESTED
         )
-        try:
-            reading = self.ctx.fencing.read(subject.host)
-        except doors.DoorError as error:
+        reading = doors.attempt(self.ctx.fencing.read, subject.host)
+        if isinstance(reading, doors.DoorError):
             if attested:
                 return self._answers(subject)
             return self._hold_batch(
                 subject,
                 'power-unread',
-                f'its power could not be read: {error}',
+                f'its power could not be read: {reading}',
             )
         if reading.system_uuid != subject.expected_system_uuid:
             if attested:
@@ -256,16 +250,15 @@ class Servers(part.Part):
     ) -> incident.Incident:
         now = self.ctx.store.now
         subject = self.ctx.apply(subject, events.EvacuateIntended(now(), uuid))
-        try:
-            self.ctx.nova.evacuate(uuid)
-        except doors.Refused as error:
+        error = doors.attempt(self.ctx.nova.evacuate, uuid)
+        if isinstance(error, doors.Refused):
             return self.ctx.apply(
                 subject,
                 events.EvacuateRefused(
                     now(), uuid, str(error), busy=error.status == 429
                 ),
             )
-        except doors.Unanswered as error:
+        if isinstance(error, doors.DoorError):
             LOG.warning(
                 "Evacuation of server '%(server)s' of host '%(host)s' got no "
                 "answer: %(error)s. Nova's record will tell.",

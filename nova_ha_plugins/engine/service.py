@@ -2,6 +2,7 @@
 
 """The engine as a process: open the doors, take the lease, do rounds."""
 
+from concurrent import futures
 import functools
 import os
 import threading
@@ -9,7 +10,6 @@ import time
 import typing
 
 import cotyledon
-import futurist
 from oslo_config import cfg
 from oslo_log import log
 
@@ -72,7 +72,7 @@ class EngineService(cotyledon.Service):
         ctx = build(self.conf, store, lease)
         workers = max(8, self.conf.engine.fence_workers * 2)
         try:
-            with futurist.ThreadPoolExecutor(max_workers=workers) as pool:
+            with futures.ThreadPoolExecutor(workers) as pool:
                 self._rounds(loop.Engine(ctx, pool), ctx)
         except values.LeaseLost as error:
             LOG.error(

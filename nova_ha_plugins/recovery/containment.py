@@ -229,7 +229,7 @@ def close(
         text,
         phase=Phase.CLOSED,
         code='',
-        reason=subject.outcome,
+        reason=text,
         closed_at=at,
         next_look_at=None,
     )

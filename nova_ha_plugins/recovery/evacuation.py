@@ -52,16 +52,18 @@ def intended(
             f"Server '{server.uuid}' of host '{subject.host}' is "
             f'{server.state} and cannot be evacuated.'
         )
+    if subject.code != outcomes.SERVERS_WAIT:
+        # What held the batch holds it no longer.
+        subject = dataclasses.replace(subject, code='', reason='')
     again = f' (attempt {server.attempts + 1})' if server.attempts else ''
-    subject = notes.add(
-        subject,
-        event.at,
-        'evacuate',
-        f"Evacuation of server '{server.name or server.uuid}' asked for"
-        f'{again}',
-        code='',
-        reason='',
-    )
+    if server.waits < outcomes.TOLD_WAITS:
+        subject = notes.add(
+            subject,
+            event.at,
+            'evacuate',
+            f"Evacuation of server '{server.name or server.uuid}' asked for"
+            f'{again}',
+        )
     return notes.put_server(
         subject,
         event.at,

@@ -173,8 +173,7 @@ class EvacuationSeen(Event):
 
 @dataclasses.dataclass(frozen=True)
 class BatchHeld(Event):
-    """No evacuation begins now, because it is not certain that the host is
-    still off."""
+    """No evacuation begins: it is not certain that the host is still off."""
 
     code: str
     text: str

@@ -257,6 +257,8 @@ def power_read(
             next_look_at=None,
             fence=dataclasses.replace(fence, intended_at=event.at),
         )
+    if subject.code == 'power-unread':
+        subject = dataclasses.replace(subject, code='', reason='')
     return _not_yet_off(
         subject, event.at, f'the device reads {reading.power}', patience
     )
@@ -268,6 +270,7 @@ def power_unread(
     patience: waits.Patience,
 ) -> incident.Incident:
     fence = notes.fence_of(subject)
+    told = subject.code == 'power-unread'
     subject = dataclasses.replace(
         subject,
         fence=dataclasses.replace(
@@ -275,6 +278,16 @@ def power_unread(
         ),
         updated_at=event.at,
     )
+    if subject.phase == Phase.FENCING:
+        text = (
+            f"The power of host '{subject.host}' could not be read: "
+            f'{event.text}. It is read again'
+        )
+        if not told:
+            subject = notes.add(subject, event.at, 'power-unread', text)
+        subject = dataclasses.replace(
+            subject, code='power-unread', reason=text
+        )
     return _not_yet_off(subject, event.at, event.text, patience)
 
 

@@ -8,6 +8,7 @@ Each gate answers with a code, a sentence and the time of the next look.
 import dataclasses
 
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import notes
 
 
 # Not a reason to wait but a look that is not finished.
@@ -269,12 +270,15 @@ def _storm(
             limits.storm_max_hosts, int(limits.storm_max_share * total)
         )
         if fenced >= allowed:
+            oldest = min((f.at for f in recent.values()), default=fleet.now)
+            ends = oldest + limits.storm_window
             return Hold(
                 'storm',
-                f'{fenced} of {total} hosts of {name} were fenced within '
-                f'{limits.storm_window:.0f} s and {allowed} may be. If '
-                f"'{subject.host}' is really dead: openstack ha release "
-                f'{subject.host}',
+                f'{fenced} of {total} hosts of {name} fenced within '
+                f'{limits.storm_window:.0f} s, and {allowed} may be. '
+                f"If '{subject.host}' is really dead: openstack ha release "
+                f'{subject.host}. Otherwise the gate is asked again, and '
+                f'opens at the earliest in {max(ends - fleet.now, 0.0):.0f} s',
                 after=5.0,
             )
     return None
@@ -291,6 +295,7 @@ def _armed(subject: incident.Incident, fleet: Fleet) -> Hold | None:
     return Hold(
         'disarmed',
         f'The engine observes ({fleet.arm_text}). Armed, it would now fence '
-        f"'{subject.host}' and evacuate {count} servers: openstack ha arm",
+        f"'{subject.host}' and evacuate {notes.count(count, 'server')}: "
+        'openstack ha arm',
         after=2.0,
     )

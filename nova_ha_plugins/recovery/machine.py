@@ -48,8 +48,10 @@ def todo(
     now: float,
     patience: waits.Patience = waits.DEFAULT,
 ) -> Do | None:
-    """Return the next thing to do for the incident, None when it is closed
-    or not yet time to look."""
+    """Return the next thing to do for the incident.
+
+    None when it is closed, or when it is not yet time to look.
+    """
     if not waits.is_over(subject.next_look_at, now):
         return None
     match subject.phase:

@@ -26,6 +26,11 @@ def add(
     )
 
 
+def count(number: int, noun: str) -> str:
+    """Return '1 server', '2 servers'."""
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+
+
 def fence_of(subject: incident.Incident) -> incident.FenceRecord:
     """Return the fence record of an incident that must have one.
 

@@ -2,6 +2,8 @@
 
 """What becomes of one server, and of the incident when all have an end."""
 
+import dataclasses
+
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import notes
 from nova_ha_plugins.recovery import waits
@@ -10,6 +12,9 @@ ServerState = incident.ServerState
 
 # A retry for want of a host waits twice as long each time, up to this.
 MAX_RETRY_DELAY = 300.0
+# A server that waits for room is tried for ever; this many tries are told.
+TOLD_WAITS = 3
+SERVERS_WAIT = 'servers-wait'
 
 
 def again(
@@ -39,13 +44,14 @@ def again(
         patience.retry_delay * 2 ** min(max(server.attempts - 1, 0), 10),
         MAX_RETRY_DELAY,
     )
-    subject = notes.add(
-        subject,
-        at,
-        f'retry:{code}',
-        f"Server '{server.name or server.uuid}': {text}; next attempt in "
-        f'{delay:.0f} s',
-    )
+    if server.waits < TOLD_WAITS:
+        subject = notes.add(
+            subject,
+            at,
+            f'retry:{code}',
+            f"Server '{server.name or server.uuid}': {text}; next attempt in "
+            f'{delay:.0f} s',
+        )
     return notes.put_server(
         subject,
         at,
@@ -88,10 +94,11 @@ def end(
 
 
 def finish(subject: incident.Incident, at: float) -> incident.Incident:
+    """Return the incident as recovered, or with what it still waits for."""
     if any(
         s.state not in incident.FINAL_SERVER_STATES for s in subject.servers
     ):
-        return subject
+        return _waiting(subject, at)
     count = {
         state: sum(s.state == state for s in subject.servers)
         for state in incident.FINAL_SERVER_STATES
@@ -101,7 +108,7 @@ def finish(subject: incident.Incident, at: float) -> incident.Incident:
         subject,
         at,
         'recovered',
-        f'{count[ServerState.RECOVERED]} servers recovered, '
+        f'{notes.count(count[ServerState.RECOVERED], "server")} recovered, '
         f'{count[ServerState.LEFT]} left alone, {parked} parked for an '
         'operator',
         phase=incident.Phase.RECOVERED,
@@ -110,3 +117,25 @@ def finish(subject: incident.Incident, at: float) -> incident.Incident:
         reason='',
         next_look_at=None,
     )
+
+
+def _waiting(subject: incident.Incident, at: float) -> incident.Incident:
+    """Say that servers wait for room, the first time in the timeline too."""
+    number = sum(
+        s.state == ServerState.READY and s.code == 'no-valid-host'
+        for s in subject.servers
+    )
+    if subject.code not in ('', SERVERS_WAIT):
+        return subject
+    if not number:
+        if subject.code == SERVERS_WAIT:
+            return dataclasses.replace(subject, code='', reason='')
+        return subject
+    text = (
+        f"{notes.count(number, 'server')} of host '{subject.host}' cannot "
+        'begin: nova found no host with room. Add or free capacity; each is '
+        f'tried again at least every {MAX_RETRY_DELAY:.0f} s'
+    )
+    if not any(entry.code == SERVERS_WAIT for entry in subject.timeline):
+        subject = notes.add(subject, at, SERVERS_WAIT, text)
+    return dataclasses.replace(subject, code=SERVERS_WAIT, reason=text)

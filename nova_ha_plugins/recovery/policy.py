@@ -66,7 +66,7 @@ def _priority(metadata: dict[str, str]) -> tuple[int, str]:
         if MIN_PRIORITY <= int(text) <= MAX_PRIORITY:
             return int(text), ''
     return DEFAULT_PRIORITY, (
-        f"{PRIORITY_KEY} is '{text[:40]}', expected a number from "
+        f"{PRIORITY_KEY} is '{_shown(text)}', expected a number from "
         f'{MIN_PRIORITY} to {MAX_PRIORITY}; it counts as {DEFAULT_PRIORITY}'
     )
 
@@ -83,8 +83,8 @@ def _protected(
         return (
             False,
             'policy-invalid',
-            f"{POLICY_KEY} is '{text[:40]}', expected {EVACUATE} or {NONE}; "
-            'the server is left alone until that is corrected',
+            f"{POLICY_KEY} is '{_shown(text)}', expected {EVACUATE} or "
+            f'{NONE}; the server is left alone until that is corrected',
         )
     masakari = metadata.get(MASAKARI_KEY)
     if masakari is not None:
@@ -111,6 +111,11 @@ def _alias(text: str) -> tuple[bool, str, str]:
         f"{MASAKARI_KEY} is '{text[:40]}', expected true or false; the "
         'server is left alone until that is corrected',
     )
+
+
+def _shown(text: str) -> str:
+    """Return what a tenant wrote, short and fit for a log and a terminal."""
+    return ''.join(c if c.isprintable() else ' ' for c in text[:40])
 
 
 def admit(view: views.ServerView, default: str = NONE) -> incident.Server:

@@ -7,8 +7,8 @@ second evacuation while the first one runs, leaves a guest behind when
 something fails after the spawn, and leaves records open for ever.
 """
 
-import dataclasses
 from collections.abc import Callable
+import dataclasses
 
 from tests.scenarios import world as world_
 

@@ -6,9 +6,9 @@ Each call that changes something has a point before and one after it: there
 the invariants are checked, and there an engine can be killed.
 """
 
+from collections.abc import Callable
 import contextlib
 import dataclasses
-from collections.abc import Callable
 
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.recovery import incident

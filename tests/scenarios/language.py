@@ -32,11 +32,11 @@
     fact rejected                  what became of the last fact
 """
 
+from collections.abc import Callable
 import contextlib
 import dataclasses
 import pathlib
 import typing
-from collections.abc import Callable
 
 from nova_ha_plugins.engine import doors as product_doors
 from nova_ha_plugins.recovery import facts

@@ -6,9 +6,9 @@ When an engine starts, what is saved goes through the documents of the
 versioned objects: a field that does not survive a restart is found out.
 """
 
+from collections.abc import Callable
 import dataclasses
 import typing
-from collections.abc import Callable
 
 from nova_ha_plugins.objects import documents
 from nova_ha_plugins.recovery import facts

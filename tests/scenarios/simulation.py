@@ -2,9 +2,9 @@
 
 """One cloud, one engine at a time, one thread, and a clock that we turn."""
 
+from collections.abc import Callable
 import dataclasses
 import typing
-from collections.abc import Callable
 
 from nova_ha_plugins.engine import context
 from nova_ha_plugins.engine import doors as product_doors

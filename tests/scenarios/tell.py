@@ -2,10 +2,10 @@
 
 """Tell what happened when a simulation fails, and nothing when it does not."""
 
+from collections.abc import Iterator
 import contextlib
 import logging
 import unittest
-from collections.abc import Iterator
 
 from tests.scenarios import invariants
 from tests.scenarios import language

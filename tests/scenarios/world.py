@@ -6,11 +6,11 @@ Nothing of the product reads this. What the product may see of it goes through
 ``doors``, and is as lossy as the real thing.
 """
 
+from collections.abc import Callable
+from collections.abc import Iterator
 import dataclasses
 import heapq
 import itertools
-from collections.abc import Callable
-from collections.abc import Iterator
 
 BEAT_INTERVAL = 2
 BOOT_SECONDS = 3.0

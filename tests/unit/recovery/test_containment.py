@@ -246,7 +246,8 @@ class ReturnTest(unittest.TestCase):
         found = after(subject, seen())
 
         self.assertEqual(Phase.CLOSED, found.phase)
-        self.assertEqual('partial', found.reason)
+        self.assertEqual('partial', found.outcome)
+        self.assertEqual(found.timeline[-1].text, found.reason)
 
     def test_a_refused_enable_is_tried_again(self):
         subject = after(

@@ -573,7 +573,7 @@ class FinishTest(unittest.TestCase):
         self.assertEqual('resolved', found.outcome)
         self.assertEqual(('', ''), (found.code, found.reason))
         self.assertEqual(
-            '1 servers recovered, 1 left alone, 0 parked for an operator',
+            '1 server recovered, 1 left alone, 0 parked for an operator',
             found.timeline[-1].text,
         )
 

@@ -75,7 +75,9 @@ class PolicyKeyTest(unittest.TestCase):
                     {'ha:policy': value}, False, 'policy-invalid', 'evacuate'
                 )
 
-                self.assertIn(f"'{value}'", found.reason)
+                shown = value.replace('\n', ' ')
+                self.assertIn(f"'{shown}'", found.reason)
+                self.assertTrue(found.reason.isprintable())
                 self.assertIn('expected evacuate or none', found.reason)
 
     def test_an_endless_value_is_quoted_only_in_part(self):
