@@ -302,8 +302,9 @@ class FormTest(unittest.TestCase):
         )
 
     def test_package_files_are_empty(self):
+        # The commands quieten a warning that libraries raise at import.
         self.assertEqual(
-            [],
+            ['nova_ha_plugins/cmd/__init__.py'],
             [
                 module.path
                 for module in self.everything
