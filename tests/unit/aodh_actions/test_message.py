@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from aodh_actions import message
 from nova_ha_plugins.recovery import facts
+from tests import patience  # noqa: F401 - no deadline
 
 
 def event(event_type='compute.host.down', host='cmp-1', **traits):

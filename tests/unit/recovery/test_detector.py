@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import itertools
 from nova_ha_plugins.recovery import detector
 from nova_ha_plugins.recovery import views
+from tests import patience  # noqa: F401 - no deadline
 
 DOWN = detector.Liveness.DOWN
 UP = detector.Liveness.UP

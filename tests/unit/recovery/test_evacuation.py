@@ -16,6 +16,7 @@ from nova_ha_plugins.recovery import machine
 from nova_ha_plugins.recovery import pacing
 from nova_ha_plugins.recovery import records
 from nova_ha_plugins.recovery import waits
+from tests import patience  # noqa: F401 - no deadline
 from tests.unit.recovery import examples
 
 Phase = incident.Phase

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
+from tests import patience  # noqa: F401 - no deadline
 from tests.unit.recovery import examples
 
 ServerState = incident.ServerState

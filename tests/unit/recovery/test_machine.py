@@ -15,6 +15,7 @@ from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.recovery import waits
+from tests import patience  # noqa: F401 - no deadline
 from tests.unit.recovery import examples
 
 Do = machine.Do

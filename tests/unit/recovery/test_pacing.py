@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import pacing
+from tests import patience  # noqa: F401 - no deadline
 from tests.unit.recovery import examples
 
 Phase = incident.Phase

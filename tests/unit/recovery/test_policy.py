@@ -10,6 +10,7 @@ from oslo_utils import strutils
 
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import policy
+from tests import patience  # noqa: F401 - no deadline
 from tests.unit.recovery import examples
 
 ServerState = incident.ServerState

@@ -10,6 +10,7 @@ import hypothesis
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
+from tests import patience  # noqa: F401 - no deadline
 from tests.unit.recovery import examples
 from tests.unit.recovery import test_machine
 from tools import incident_diagram
