@@ -12,6 +12,7 @@ from oslo_db import api as db_api
 from oslo_db import exception as db_exception
 from oslo_db.sqlalchemy import engines
 import sqlalchemy as sa
+import tenacity
 
 from nova_ha_plugins.conf import database as database_conf
 from nova_ha_plugins.store import values
@@ -152,8 +153,20 @@ def _make_engine(options: cfg.ConfigOpts.GroupAttr) -> sa.Engine:
 def _prepare_sqlite(engine: sa.Engine, busy_timeout: int) -> None:
     """Let several processes share the file: readers never wait (WAL)."""
 
+    # A file is turned to WAL once, by its first connection; whoever comes at
+    # that moment is refused at once, because SQLite's own busy_timeout does
+    # not cover this statement.
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_message(match='.*is locked'),
+        stop=tenacity.stop_after_delay(busy_timeout),
+        wait=tenacity.wait_random(0.01, 0.05),
+        reraise=True,
+    )
+    def to_wal(dbapi_connection: typing.Any) -> None:
+        dbapi_connection.execute('PRAGMA journal_mode = WAL')
+
     def connected(dbapi_connection: typing.Any, _record: object) -> None:
         dbapi_connection.execute(f'PRAGMA busy_timeout = {busy_timeout}000')
-        dbapi_connection.execute('PRAGMA journal_mode = WAL')
+        to_wal(dbapi_connection)
 
     sa.event.listen(engine, 'connect', connected)

@@ -63,6 +63,15 @@ class TestSqlite(Suite):
 
         self.assertTrue(all(state.is_current for state in states))
 
+    def test_those_who_come_while_the_file_is_new_are_not_refused(self):
+        # Turning a file to WAL refuses others at once; one try in ten hit it.
+        for _ in range(25):
+            conf = databases.configuration(self.DATABASE.make_url(self))
+            with concurrent.futures.ThreadPoolExecutor(4) as pool:
+                states = list(pool.map(schema.sync, [conf] * 4))
+
+            self.assertTrue(all(state.is_current for state in states))
+
 
 class TestPostgresql(Suite):
     DATABASE = databases.POSTGRESQL
