@@ -280,7 +280,7 @@ def power_unread(
     )
     if subject.phase == Phase.FENCING:
         text = (
-            f"The power of host '{subject.host}' could not be read: "
+            f"The power of host '{subject.host}' is not certain: "
             f'{event.text}. It is read again'
         )
         if not told:
