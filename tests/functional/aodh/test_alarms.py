@@ -190,6 +190,9 @@ class AlarmTest(unittest.TestCase):
             fact = self.fact_of(host)
             self.store.settle_fact(fact.uuid, 'accepted', 'seen')
 
+            self.assertEqual([], self.facts(host))
+            self.assertEqual(facts.FactKind.HOST_DOWN, fact.kind)
+
     def test_a_tenants_flood_is_one_fact_and_hides_nobody(self):
         self.alarm('alice', ACTION)
         self.alarm('admin', ACTION)

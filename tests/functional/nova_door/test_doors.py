@@ -309,6 +309,7 @@ class TrustTest(Case):
         )
 
         until('it expired', lambda: self.identity.trust(trust) is None)
+        self.assertIsNone(self.identity.trust(trust))
 
     def test_role_that_the_trustor_lost_does_not_count(self):
         admin = self.connect('admin').identity
