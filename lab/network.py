@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The networks of a lab: bridges in its own namespace, a cable per host.
+
+Nothing of it touches the namespace of the machine. A namespace of a host
+outlives its power, as a rack outlives it.
+"""
+
+import ctypes
+import os
+import pathlib
+import signal
+import subprocess
+
+from lab import plan as planning
+
+# <sched.h>
+CLONE_NEWNET = 0x40000000
+
+_SHORT = {'management': 'mgmt', 'storage': 'stor', 'tenant': 'tenant'}
+
+
+def _run(*argv: str) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise planning.LabError(
+            f"'{' '.join(argv)}' failed: {done.stderr.strip()}. Namespaces "
+            'and bridges need root.'
+        )
+    return done.stdout
+
+
+def exists(namespace: str) -> bool:
+    return pathlib.Path('/run/netns', namespace).exists()
+
+
+def enter(namespace: str) -> None:
+    """Move this thread, and those it starts, into a network namespace."""
+    try:
+        descriptor = os.open(f'/run/netns/{namespace}', os.O_RDONLY)
+    except FileNotFoundError:
+        raise planning.LabError(
+            f"The lab is not up: there is no network namespace '{namespace}'"
+        ) from None
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        if libc.setns(descriptor, CLONE_NEWNET):
+            raise planning.LabError(
+                f"The network namespace '{namespace}' cannot be entered: "
+                f'{os.strerror(ctypes.get_errno())}'
+            )
+    finally:
+        os.close(descriptor)
+
+
+def up(plan: planning.Plan) -> None:
+    """Make the namespaces, bridges and cables of a lab."""
+    control = plan.namespace
+    _run('ip', 'netns', 'add', control)
+    _run('ip', '-n', control, 'link', 'set', 'lo', 'up')
+    for network, prefix in planning.NETWORKS.items():
+        bridge = f'br-{_SHORT[network]}'
+        _run('ip', '-n', control, 'link', 'add', bridge, 'type', 'bridge')
+        _run(
+            'ip', '-n', control, 'address', 'add', f'{prefix}.1/24',
+            'dev', bridge,
+        )  # fmt: skip
+        _run('ip', '-n', control, 'link', 'set', bridge, 'up')
+    for host in plan.hosts:
+        _run(
+            'ip', '-n', control, 'address', 'add', f'{host.bmc_address}/32',
+            'dev', 'lo',
+        )  # fmt: skip
+        _add_host(plan, host)
+
+
+def _add_host(plan: planning.Plan, host: planning.Host) -> None:
+    control, inner = plan.namespace, plan.host_namespace(host)
+    _run('ip', 'netns', 'add', inner)
+    _run('ip', '-n', inner, 'link', 'set', 'lo', 'up')
+    for network in planning.NETWORKS:
+        short = _SHORT[network]
+        outer, card = cable(host, network), f'{short}0'
+        _run(
+            'ip', '-n', control, 'link', 'add', outer, 'type', 'veth',
+            'peer', 'name', card, 'netns', inner,
+        )  # fmt: skip
+        _run(
+            'ip', '-n', control, 'link', 'set', outer, 'master',
+            f'br-{short}', 'up',
+        )  # fmt: skip
+        _run(
+            'ip', '-n', inner, 'address', 'add',
+            f'{host.address(network)}/24', 'dev', card,
+        )  # fmt: skip
+        _run('ip', '-n', inner, 'link', 'set', card, 'up')
+
+
+def cable(host: planning.Host, network: str) -> str:
+    """Return the controller's end of a host's cable."""
+    return f'{_SHORT[network]}-{host.name}'
+
+
+def set_link(
+    plan: planning.Plan, host: planning.Host, network: str, up: bool
+) -> None:
+    """Plug a host's cable in or pull it; nothing else of it changes."""
+    if network not in planning.NETWORKS:
+        raise planning.LabError(
+            f"There is no network '{network}', only "
+            f'{", ".join(planning.NETWORKS)}'
+        )
+    _run(
+        'ip', '-n', plan.namespace, 'link', 'set', cable(host, network),
+        'up' if up else 'down',
+    )  # fmt: skip
+
+
+def link_is_up(plan: planning.Plan, host: planning.Host, network: str) -> bool:
+    shown = _run(
+        'ip', '-n', plan.namespace, '-oneline', 'link', 'show',
+        cable(host, network),
+    )  # fmt: skip
+    return ',UP' in shown.partition('>')[0]
+
+
+def remains(prefix: str) -> list[str]:
+    """Return the namespaces whose name begins so: a lab's, hosts first."""
+    directory = pathlib.Path('/run/netns')
+    if not directory.is_dir():
+        return []
+    found = [
+        path.name
+        for path in directory.iterdir()
+        if path.name == prefix or path.name.startswith(f'{prefix}-')
+    ]
+    return sorted(found, key=len, reverse=True)
+
+
+def down(plan: planning.Plan) -> None:
+    """Remove the namespaces, and first whatever still runs in them.
+
+    This finds also what a crash left behind before its pid was recorded:
+    everything of a lab is in its namespaces.
+    """
+    for namespace in remains(plan.namespace):
+        pids = _run('ip', 'netns', 'pids', namespace).split()
+        for pid in pids:
+            # The caller itself may be in there.
+            if int(pid) != os.getpid():
+                _kill(int(pid))
+        _run('ip', 'netns', 'delete', namespace)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        # It has ended meanwhile, which is all we want.
+        pass

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan of a lab: what it consists of, where it is, how it is reached.
+
+Everything of a lab is in one directory and in network namespaces whose names
+begin with the lab's own; so two labs may have the same addresses.
+"""
+
+import dataclasses
+import json
+import pathlib
+import secrets
+import typing
+import uuid
+
+from lab.embedded import plan as embedded
+
+ROOT = embedded.ROOT
+REGION = 'RegionOne'
+# A network of the lab is one bridge in the control namespace.
+NETWORKS = {
+    'management': '10.99.0',
+    'storage': '10.98.0',
+    'tenant': '10.97.0',
+}
+# The BMCs have addresses of their own, on the control namespace's loopback.
+OUT_OF_BAND = '10.96.0'
+CONTROLLER = f'{NETWORKS["management"]}.1'
+PORTS = {
+    'mariadb': 3306,
+    'rabbitmq': 5672,
+    'keystone': 5000,
+    'placement': 8778,
+    'glance': 9292,
+    'nova': 8774,
+    'neutron': 9696,
+    'gnocchi': 8041,
+    'aodh': 8042,
+    'webhook': 8043,
+}
+STORAGE = ('shared', 'local')
+REAL, FAKE = 'real', 'fake'
+# Accounts with a password of their own; the first three are keystone users
+# that people use, the others belong to services.
+ACCOUNTS = (
+    'admin',
+    'demo',
+    'alice',
+    'nova',
+    'placement',
+    'glance',
+    'ceilometer',
+    'gnocchi',
+    'aodh',
+    'nova-ha',
+    'database',
+    'broker',
+    'bmc',
+)
+
+
+class LabError(Exception):
+    """The lab cannot do what was asked; the text says why and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """A hypervisor: one set of namespaces with its own agents.
+
+    :ivar name: nova's service host, ``[DEFAULT] host`` of its nova-compute.
+    :ivar hostname: what its kernel says, and libvirt reports to nova. It
+        differs from the name on one host, because that is where software
+        breaks that compares them.
+    :ivar kind: 'real' has libvirt and QEMU, 'fake' nova's fake virt driver.
+    :ivar number: from 1 on, over both kinds; the last byte of its addresses.
+    """
+
+    name: str
+    hostname: str
+    kind: str
+    number: int
+    system_uuid: str
+
+    def address(self, network: str = 'management') -> str:
+        return f'{NETWORKS[network]}.{self.number + 10}'
+
+    @property
+    def bmc_address(self) -> str:
+        """Return where its BMC answers: 443 for Redfish, 623 for IPMI."""
+        return f'{OUT_OF_BAND}.{self.number + 10}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """One lab.
+
+    :ivar directory: holds all its files; absolute.
+    :ivar lab_id: eight hexadecimal digits in the names of its namespaces.
+    :ivar storage: 'shared' (one directory of instances for all hosts) or
+        'local' (one each); what a host has is decided when it is powered on.
+    :ivar passwords: by account, see ACCOUNTS.
+    """
+
+    directory: pathlib.Path
+    lab_id: str
+    storage: str
+    hosts: tuple[Host, ...]
+    passwords: dict[str, str] = dataclasses.field(repr=False)
+
+    def path(self, *parts: str) -> pathlib.Path:
+        """Return a path below the lab's directory; its parent exists."""
+        path = self.directory.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def log(self, name: str) -> pathlib.Path:
+        return self.path('log', f'{name}.log')
+
+    @property
+    def namespace(self) -> str:
+        """Return the network namespace of everything that is not a host."""
+        return f'nhl-{self.lab_id}'
+
+    def host_namespace(self, host: Host) -> str:
+        return f'{self.namespace}-{host.name}'
+
+    def host(self, name: str) -> Host:
+        """Return a host by nova's service host.
+
+        :raises LabError: there is none of that name.
+        """
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        known = ', '.join(host.name for host in self.hosts)
+        raise LabError(f"There is no host '{name}' in this lab, only {known}")
+
+    def url(self, service: str, path: str = '') -> str:
+        return f'http://{CONTROLLER}:{PORTS[service]}{path}'
+
+    def database_url(self, database: str) -> str:
+        """Return the SQLAlchemy URL of a database of that name."""
+        return (
+            f'mysql+pymysql://lab:{self.passwords["database"]}@{CONTROLLER}:'
+            f'{PORTS["mariadb"]}/{database}?charset=utf8mb4'
+        )
+
+    @property
+    def transport_url(self) -> str:
+        """Return the URL of the broker that every service uses."""
+        return (
+            f'rabbit://lab:{self.passwords["broker"]}@{CONTROLLER}:'
+            f'{PORTS["rabbitmq"]}/'
+        )
+
+    def write(self, *parts: str, text: str) -> pathlib.Path:
+        """Write a file that only its owner reads, and return its path."""
+        path = self.path(*parts)
+        embedded.write_secret(path, text)
+        return path
+
+
+def make(directory: pathlib.Path, hosts: int, fake: int, storage: str) -> Plan:
+    """Return the plan of a new lab and save it as lab.json."""
+    if storage not in STORAGE:
+        raise LabError(
+            f"Storage is {' or '.join(STORAGE)}, not '{storage}'; see --help"
+        )
+    directory = directory.resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    made = []
+    for number in range(1, hosts + fake + 1):
+        kind = REAL if number <= hosts else FAKE
+        name = f'cmp-{number}' if kind == REAL else f'fake-{number - hosts}'
+        # The second host calls itself by its full name.
+        hostname = f'{name}.lab.example' if number == 2 else name
+        made.append(Host(name, hostname, kind, number, str(uuid.uuid4())))
+    plan = Plan(
+        directory,
+        secrets.token_hex(4),
+        storage,
+        tuple(made),
+        {account: secrets.token_hex(12) for account in ACCOUNTS},
+    )
+    save(plan)
+    return plan
+
+
+def save(plan: Plan) -> None:
+    """Write lab.json, at once or not at all."""
+    document: dict[str, typing.Any] = dataclasses.asdict(plan)
+    document['directory'] = str(plan.directory)
+    new = plan.write('lab.json.new', text=json.dumps(document, indent=1))
+    new.replace(plan.directory / 'lab.json')
+
+
+def load(directory: pathlib.Path) -> Plan:
+    """Return the plan of the lab in a directory.
+
+    :raises LabError: there is none.
+    """
+    path = directory.resolve() / 'lab.json'
+    try:
+        document = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise LabError(
+            f"There is no lab in '{directory}'. 'lab up' makes one."
+        ) from None
+    hosts = tuple(Host(**host) for host in document.pop('hosts'))
+    return Plan(
+        **{
+            **document,
+            'directory': pathlib.Path(document['directory']),
+            'hosts': hosts,
+        }
+    )
