@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole lab, in the order in which its parts need each other."""
+
+import collections.abc
+import concurrent.futures
+import contextlib
+import dataclasses
+import fcntl
+import pathlib
+import shutil
+import typing
+
+from lab import bmc
+from lab import control
+from lab import faults
+from lab import hosts
+from lab import network
+from lab import plan as planning
+from lab import processes
+from lab import telemetry
+
+Say = collections.abc.Callable[[str], None]
+
+
+class Lab:
+    """One lab and its rooms.
+
+    :ivar say: is told each stage while the lab comes up.
+    """
+
+    def __init__(self, plan: planning.Plan, say: Say = print) -> None:
+        self.plan = plan
+        self.say = say
+        self.processes = processes.Processes(plan)
+        self.control = control.Control(plan, self.processes, say)
+        self.telemetry = telemetry.Telemetry(plan, self.processes, say)
+        self.hosts = hosts.Hosts(plan)
+        self.faults = faults.Faults(plan, self.processes, self.hosts)
+
+    def up(self) -> None:
+        """Bring everything to answering; the caller is root.
+
+        The thread that calls it is in the control namespace afterwards.
+        """
+        self.say('Networks')
+        network.up(self.plan)
+        network.enter(self.plan.namespace)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            # The image and the BMCs need nothing of the control plane.
+            image = pool.submit(self.control.prepare_image)
+            self.processes.start_all([bmc.service(self.plan)])
+            self.control.up()
+            telemetry_up = pool.submit(self.telemetry.up)
+            self.power_on_all()
+            image.result()
+            self.control.prepare_cloud()
+            telemetry_up.result()
+        self.control.wait_for_hosts()
+        control.write_rc(self.plan)
+
+    def power_on_all(self) -> None:
+        """Switch every host on that is off."""
+        self.say('Hosts')
+        for host in self.plan.hosts:
+            self.hosts.power_on(host)
+
+    def down(self) -> None:
+        """End everything; files stay.
+
+        Works on whatever is left of a lab that was not taken down.
+        """
+        for host in self.plan.hosts:
+            self.hosts.power_off(host)
+        # In the order of their names nobody would wait for anybody: all are
+        # told at once, and the broker and the database last.
+        names = [
+            name
+            for name in self.processes.names()
+            if name not in ('mariadb', 'rabbitmq')
+        ]
+        with concurrent.futures.ThreadPoolExecutor(
+            max_workers=max(1, len(names))
+        ) as pool:
+            list(pool.map(lambda name: self.processes.stop(name, 3.0), names))
+        for name in ('rabbitmq', 'mariadb'):
+            self.processes.stop(name)
+        network.down(self.plan)
+
+    def status(self) -> list[dict[str, typing.Any]]:
+        """Return a row for each service and host: name, what, state."""
+        rows: list[dict[str, typing.Any]] = []
+        for name in self.processes.names():
+            pid = self.processes.pid(name)
+            rows.append(
+                {
+                    'name': name,
+                    'what': 'service',
+                    'state': 'ended' if pid is None else 'running',
+                    'mib': 0 if pid is None else resident_mib(pid),
+                    'text': '' if pid is None else f'pid {pid}',
+                }
+            )
+        rows += [self._host_row(host) for host in self.plan.hosts]
+        return rows
+
+    def _host_row(self, host: planning.Host) -> dict[str, typing.Any]:
+        power = self.hosts.power(host)
+        cut = [
+            name
+            for name in planning.NETWORKS
+            if not network.link_is_up(self.plan, host, name)
+        ]
+        text = f'{host.address()}, BMC {host.bmc_address}'
+        if power == 'on':
+            domains = self.hosts.domains(host)
+            running = sum(state == 'running' for state in domains.values())
+            text += f', {running} of {len(domains)} guests running'
+        if cut:
+            text += f', cut off from {", ".join(cut)}'
+        pid = self.hosts.pid(host)
+        return {
+            'name': host.name,
+            'what': f'{host.kind} host',
+            'state': power,
+            'mib': 0 if pid is None else resident_mib(pid),
+            'text': text,
+        }
+
+
+def resident_mib(pid: int) -> int:
+    """Return what a process and its descendants hold in memory, in MiB."""
+    total = 0
+    for each in processes.tree(pid):
+        with contextlib.suppress(OSError, StopIteration):
+            status = pathlib.Path(f'/proc/{each}/status').read_text()
+            line = next(
+                line
+                for line in status.splitlines()
+                if line.startswith('VmRSS:')
+            )
+            total += int(line.split()[1])
+    return total // 1024
+
+
+@contextlib.contextmanager
+def turn(directory: pathlib.Path) -> collections.abc.Iterator[None]:
+    """Let one 'up' or 'down' at a time work on a directory.
+
+    :raises LabError: somebody else is at it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / 'lock').open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise planning.LabError(
+                f"Somebody else starts or stops the lab in '{directory}' "
+                'right now; wait for them'
+            ) from None
+        yield
+
+
+def create(
+    directory: pathlib.Path,
+    count: int = 3,
+    fake: int = 0,
+    storage: str = 'shared',
+    say: Say = print,
+) -> Lab:
+    """Return a new lab that is up; takes down what was there before."""
+    with turn(directory):
+        remove(directory, wipe=True)
+        lab = Lab(planning.make(directory, count, fake, storage), say)
+        try:
+            lab.up()
+        except BaseException:
+            # Logs stay; processes of half a lab would only be in the way.
+            lab.down()
+            raise
+    return lab
+
+
+def attach(directory: pathlib.Path, say: Say = print) -> Lab:
+    """Return the lab of a directory; this thread enters its namespace.
+
+    :raises LabError: there is none, or it is not up.
+    """
+    lab = Lab(planning.load(directory), say)
+    network.enter(lab.plan.namespace)
+    return lab
+
+
+def remove(directory: pathlib.Path, wipe: bool) -> bool:
+    """Take down the lab of a directory, if any; say whether there was one.
+
+    :param wipe: remove its files too, except the lock.
+    """
+    try:
+        plan = planning.load(directory)
+    except planning.LabError:
+        return False
+    Lab(plan, say=lambda text: None).down()
+    if wipe:
+        for path in plan.directory.iterdir():
+            if path.name == 'lock':
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    return True
+
+
+def with_storage(lab: Lab, storage: str) -> Lab:
+    """Return the lab with other storage; it holds at the next power on."""
+    plan = dataclasses.replace(lab.plan, storage=storage)
+    planning.save(plan)
+    return Lab(plan, lab.say)
