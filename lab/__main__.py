@@ -90,9 +90,7 @@ def _host(options: argparse.Namespace) -> None:
         lab.hosts.freeze(host)
     else:
         command = options.words or ['bash']
-        sys.exit(
-            subprocess.run(lab.hosts.command(host, command)).returncode
-        )
+        sys.exit(subprocess.run(lab.hosts.command(host, command)).returncode)
 
 
 def _fault(options: argparse.Namespace) -> None:
@@ -188,9 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         'rc', help='print what a shell needs to use it: eval "$(lab rc)"'
     ).set_defaults(run=_rc)
-    run = commands.add_parser(
-        'exec', help='run a command beside the services'
-    )
+    run = commands.add_parser('exec', help='run a command beside the services')
     run.add_argument('words', nargs=argparse.REMAINDER)
     run.set_defaults(run=_exec)
     commands.add_parser(
