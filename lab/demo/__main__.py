@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import os
 import pathlib
-import shlex
 import shutil
 import signal
 import sys
@@ -19,9 +18,10 @@ import tempfile
 import time
 import traceback
 
+from lab.demo import embedded
 from lab.demo import screen
+from lab.demo import stage as stages
 from lab.demo import story
-from lab.embedded import cloud as embedded
 from lab.embedded import plan as planning
 
 _FAILED = {
@@ -45,9 +45,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--servers',
         type=int,
-        default=6,
         metavar='N',
-        help='servers with ha:policy=evacuate (default 6)',
+        help='servers with ha:policy=evacuate (default 6; 3 with --lab, '
+        'whose guests are emulated)',
     )
     parser.add_argument(
         '--json', action='store_true', help='events as JSON lines'
@@ -65,12 +65,29 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help='leave the cloud running until Ctrl-C and print how to use it',
     )
     parser.add_argument(
+        '--lab',
+        action='store_true',
+        help='on real services and hypervisors that lose their power; needs '
+        'root, see tools/lab --help',
+    )
+    parser.add_argument(
+        '--attach',
+        action='store_true',
+        help='with --lab and --directory: on the lab that is up there',
+    )
+    parser.add_argument(
         '--directory',
         type=pathlib.Path,
         help='where logs and databases go (default: a temporary directory, '
         'removed at the end unless the demo failed)',
     )
     arguments = parser.parse_args(argv)
+    if arguments.servers is None:
+        arguments.servers = 3 if arguments.lab else 6
+    if arguments.attach and not (arguments.lab and arguments.directory):
+        parser.error('--attach needs --lab and --directory')
+    if arguments.lab and os.geteuid():
+        parser.error('--lab makes namespaces and hypervisors: run it as root')
     if arguments.servers < 1:
         parser.error(
             f'--servers is {arguments.servers}, expected 1 or more: without '
@@ -86,40 +103,40 @@ def main(argv: list[str] | None = None) -> int:
     directory = arguments.directory or pathlib.Path(
         tempfile.mkdtemp(prefix='nova-ha-demo-')
     )
-    cloud = embedded.Cloud(directory, hosts=3, nova={'spawn_seconds': 1.0})
+    stage = _stage(arguments, directory)
     summary = dict(_FAILED)
-    told = None
     interrupted = False
     view = screen.choose(arguments.json)
     try:
         with view:
             view.say('start', f'Starting a small cloud in {directory}')
             began = time.monotonic()
-            cloud.start()
+            stage.start(lambda text: view.say('stage', text))
             view.say(
                 'cloud',
-                'Keystone, nova with 3 hypervisors, placement, ceilometer, '
-                'aodh and a Redfish BMC run after '
-                f'{time.monotonic() - began:.1f} s',
+                f'{stage.title} run after {time.monotonic() - began:.1f} s',
             )
-            told = story.Story(
-                cloud,
+            summary = story.Story(
+                stage,
                 view,
-                story.Plan(arguments.servers, arguments.crash_engine),
-            )
-            summary = told.tell()
+                story.Plan(
+                    arguments.servers,
+                    arguments.crash_engine,
+                    timeout=300.0 if arguments.lab else 120.0,
+                ),
+            ).tell()
     except KeyboardInterrupt:
         interrupted = True
-    except (embedded.StartError, story.StoryError) as error:
+    except (stages.StageError, story.StoryError) as error:
         print(f'The demo failed: {error}', file=sys.stderr)
     except Exception:
         # The last line must be the summary whatever went wrong.
         traceback.print_exc()
     kept = arguments.keep and summary['ok']
     if kept:
-        _keep(directory)
+        _keep(stage)
     else:
-        _stop(cloud, told)
+        stage.stop()
     if interrupted:
         print('Interrupted; nothing is left running', file=sys.stderr)
     elif not summary['ok']:
@@ -127,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
     view.end(summary)
     if kept:
         _wait_for_interrupt()
-        _stop(cloud, told)
+        stage.stop()
     if arguments.directory is None and (summary['ok'] or interrupted):
         shutil.rmtree(directory, ignore_errors=True)
     return 0 if summary['ok'] else 1
@@ -151,23 +168,21 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _stop(cloud: embedded.Cloud, told: story.Story | None) -> None:
-    if told is not None:
-        told.engine.stop()
-    cloud.stop()
+def _stage(
+    arguments: argparse.Namespace, directory: pathlib.Path
+) -> stages.Stage:
+    if not arguments.lab:
+        return embedded.EmbeddedStage(directory)
+    # It needs what 'tools/env --lab' installs.
+    from lab.demo import real
+
+    return real.LabStage(directory, attached=arguments.attach)
 
 
-def _keep(directory: pathlib.Path) -> None:
+def _keep(stage: stages.Stage) -> None:
     print('The cloud goes on. In another terminal:')
     for command in (
-        f'cd {shlex.quote(str(planning.ROOT))}',
-        f'. {shlex.quote(str(directory))}/openrc',
-        'openstack server list --all-projects --long',
-        'openstack server evacuation list',
-        'openstack ha status',
-        'openstack ha incident list',
-        'python -m lab.embedded --directory '
-        f'{shlex.quote(str(directory))} power cmp-2 hung',
+        *stage.usage(),
         '# A second host within ten minutes is held until somebody looked:',
         'openstack ha incident show cmp-2',
         "openstack ha release cmp-2 --reason 'it does hang'",

@@ -10,9 +10,9 @@ import typing
 from aodhclient.v2 import client as aodh_client
 import openstack
 import openstack.connection
-import sushy
 
-from lab.embedded import cloud as embedded
+from lab.demo import stage as stages
+from lab import plan as planning
 
 ALARM_ACTION = 'trust+nova-ha://'
 # Shows locked, tags, flavor, pinned zone; below 2.95 like all of ours.
@@ -36,21 +36,26 @@ class Wanted:
         """Whether its metadata ask for recovery."""
         return self.metadata.get('ha:policy') == 'evacuate'
 
+    @property
+    def awaited(self) -> bool:
+        """Whether it must run again after its host has failed."""
+        return self.protected and not self.stopped
+
 
 class Operator:
     """An administrator with python clients."""
 
-    def __init__(self, cloud: embedded.Cloud) -> None:
-        self.cloud = cloud
+    def __init__(self, stage: stages.Stage) -> None:
+        self.stage = stage
         self.connection: openstack.connection.Connection = openstack.connect(
-            auth=cloud.credentials('admin'),
-            region_name=cloud.plan['region'],
+            auth=stage.credentials('admin'),
+            region_name=planning.REGION,
             auth_type='password',
         )
         self._compute = self.connection.compute
         self._aodh = aodh_client.Client(
             session=self.connection.session,
-            region_name=cloud.plan['region'],
+            region_name=planning.REGION,
         )
 
     # --- asking -----------------------------------------------------------
@@ -91,8 +96,14 @@ class Operator:
 
     # --- doing ------------------------------------------------------------
 
-    def create_alarm(self) -> str:
-        """Create the one alarm for all hosts; return its id."""
+    def alarm(self) -> str:
+        """Return the id of the one alarm for all hosts, made if missing."""
+        name = self.stage.alarm()
+        if name:
+            for alarm in self._aodh.alarm.list():
+                if alarm['name'] == name:
+                    return alarm['alarm_id']
+            raise OperatorError(f"There is no alarm '{name}' in aodh")
         alarm = self._aodh.alarm.create(
             {
                 'name': 'ha-host-down',
@@ -111,7 +122,11 @@ class Operator:
 
     def boot(self, wanted: list[Wanted], host: str) -> dict[str, Wanted]:
         """Boot servers on a host; return them by uuid when all are there."""
-        image = next(iter(self.connection.image.images())).id
+        image = next(
+            image.id
+            for image in self.connection.image.images()
+            if self.stage.image in ('', image.name)
+        )
         flavor = next(
             flavor.id
             for flavor in self._compute.flavors()
@@ -149,7 +164,7 @@ class Operator:
         self,
         uuids: dict[str, Wanted],
         state: typing.Callable[[Wanted], str],
-        timeout: float = 90.0,
+        timeout: float = 180.0,
     ) -> None:
         deadline = time.monotonic() + timeout
         while True:
@@ -167,21 +182,3 @@ class Operator:
                     f'Servers were not ready in {timeout} s: {late}'
                 )
             time.sleep(0.3)
-
-    def power_on(self, host: str) -> None:
-        """Switch a host on through its BMC."""
-        bmc = self.cloud.plan['bmc']
-        with open(bmc['password_file']) as stream:
-            password = stream.read().strip()
-        uuid = next(
-            each['system_uuid']
-            for each in self.cloud.plan['hosts']
-            if each['name'] == host
-        )
-        root = sushy.Sushy(
-            f'{bmc["url"]}/redfish/v1/',
-            auth=sushy.auth.BasicAuth(bmc['username'], password),
-            verify=bmc['certificate'],
-        )
-        system = root.get_system(f'/redfish/v1/Systems/{uuid}')
-        system.reset_system(sushy.ResetType.ON)

@@ -8,11 +8,10 @@ import random
 import time
 import typing
 
-from lab.demo import engine as engine_process
 from lab.demo import operator
 from lab.demo import screen
+from lab.demo import stage as stages
 from lab.demo import watch
-from lab.embedded import cloud as embedded
 from nova_ha_plugins.conf import config
 from nova_ha_plugins.recovery import incident
 
@@ -69,14 +68,14 @@ class Story:
     """One run."""
 
     def __init__(
-        self, cloud: embedded.Cloud, view: screen.View, plan: Plan
+        self, stage: stages.Stage, view: screen.View, plan: Plan
     ) -> None:
-        self.cloud = cloud
+        self.stage = stage
         self.view = view
         self.plan = plan
-        self.engine = engine_process.Engine(cloud)
+        self.engine = stage.engine
         self.conf = config.load([], [str(self.engine.conf_file)])
-        self.operator = operator.Operator(cloud)
+        self.operator = operator.Operator(stage)
         self.servers: dict[str, operator.Wanted] = {}
         self.before: dict[str, dict[str, typing.Any]] = {}
         self.watcher: watch.Watcher | None = None
@@ -93,7 +92,12 @@ class Story:
                 lambda: self._phase() in ('recovered', 'returning', 'closed'),
                 'every server of the dead host to be recovered or parked',
             )
-            while_dead = self._truth()
+            while_dead = self.stage.domains()
+            awaited = [u for u, each in self.servers.items() if each.awaited]
+            self._wait(
+                lambda: self.stage.settled(awaited),
+                'the user space of every recovered server to be up',
+            )
             returned = self._bring_back()
         finally:
             if self.watcher is not None:
@@ -104,10 +108,10 @@ class Story:
 
     def _prepare(self) -> str:
         self.engine.start()
-        alarm_id = self.operator.create_alarm()
+        alarm_id = self.operator.alarm()
         self.view.say(
             'alarm',
-            "Event alarm 'ha-host-down' created: compute.host.down -> "
+            "Event alarm 'ha-host-down': compute.host.down -> "
             + operator.ALARM_ACTION,
         )
         self.servers = self.operator.boot(wanted(self.plan.servers), VICTIM)
@@ -128,9 +132,9 @@ class Story:
         hosts = status['hosts']
         watching = (status['engine'] or {}).get('watching', 0.0)
         return (
-            len(hosts) >= len(self.cloud.plan['hosts'])
+            len(hosts) >= self.stage.host_count
             and all(host['fencing_state'] == 'verified' for host in hosts)
-            and watching > float(engine_process.QUICK['engine']['warm_up'])
+            and watching > self.stage.warm_up
         )
 
     # --- the failure ------------------------------------------------------
@@ -146,14 +150,9 @@ class Story:
         self.watcher.start()
         if self.plan.crash:
             self._arrange_crash(self.plan.crash)
-        self.cloud.set_power(VICTIM, 'hung')
-        # The store's clock is this machine's clock here: SQLite has no other.
+        # The store's clock is this machine's clock in every stage.
         killed_at = time.time()
-        self.view.say(
-            'kill',
-            f'{VICTIM} hangs: no heartbeat, no answer, but its guests may '
-            'still write to their disks',
-        )
+        self.view.say('kill', self.stage.fail(VICTIM))
         return killed_at
 
     def _arrange_crash(self, step: str) -> None:
@@ -183,7 +182,7 @@ class Story:
 
     def _bring_back(self) -> bool:
         self.view.say('return', f'The operator switches {VICTIM} on again')
-        self.operator.power_on(VICTIM)
+        self.stage.power_on(VICTIM)
         self._wait(
             lambda: self._phase() == 'closed', f'{VICTIM} to be in service'
         )
@@ -209,16 +208,6 @@ class Story:
             time.sleep(0.2)
 
     # --- the questions ----------------------------------------------------
-
-    def _truth(self) -> dict[str, list[str]]:
-        """Return where domains are, in all drivers, whatever nova thinks."""
-        found: dict[str, list[str]] = {}
-        for name, host in self.cloud.hosts().items():
-            if host['power'] == 'off':
-                continue
-            for uuid in host['domains']:
-                found.setdefault(uuid, []).append(name)
-        return found
 
     def _recovered(
         self,
@@ -256,7 +245,7 @@ class Story:
     ) -> dict[str, typing.Any]:
         assert self.watcher is not None
         shown = self.watcher.shown
-        now, domains = self.operator.servers(), self._truth()
+        now, domains = self.operator.servers(), self.stage.domains()
         protected = [u for u, each in self.servers.items() if each.protected]
         others = [u for u, each in self.servers.items() if not each.protected]
         recovered = [
@@ -272,6 +261,9 @@ class Story:
             return None if at is None else round(at - killed_at, 2)
 
         monotonic = not shown.falls and len(shown.highest) >= len(recovered)
+        proof, proven = self.stage.proof(
+            [u for u, each in self.servers.items() if each.awaited], killed_at
+        )
         return {
             'detect_s': since('suspected'),
             'fence_s': since('fenced'),
@@ -282,8 +274,10 @@ class Story:
             'servers_left': len(left),
             'progress_monotonic': monotonic,
             'host_returned': returned,
+            **proof,
             'ok': bool(
-                len(recovered) == len(protected)
+                proven
+                and len(recovered) == len(protected)
                 and len(left) == len(others)
                 and monotonic
                 and returned
