@@ -13,15 +13,18 @@ import unittest
 from unittest import mock
 
 from lab.demo import __main__ as demo
-from lab.embedded import cloud as embedded
+from lab.demo import stage
 
 
-class FakeCloud:
-    """A cloud whose start does what a test wants."""
+class FakeStage:
+    """A stage whose start does what a test wants."""
 
     def __init__(self, start):
-        self.start = start
+        self._start = start
         self.stops = 0
+
+    def start(self, say):
+        self._start()
 
     def stop(self):
         self.stops += 1
@@ -41,7 +44,7 @@ class TestMain(unittest.TestCase):
 
     def run_demo(self, start, *arguments):
         """Return exit status, last line, standard error."""
-        self.cloud = FakeCloud(start)
+        self.stage = FakeStage(start)
         self.directory.mkdir()
         for number in demo._ENDS:
             # A runner may have been started with one of them ignored.
@@ -55,7 +58,10 @@ class TestMain(unittest.TestCase):
                 return_value=str(self.directory),
             ),
             mock.patch.object(
-                demo.embedded, 'Cloud', autospec=True, return_value=self.cloud
+                demo.embedded,
+                'EmbeddedStage',
+                autospec=True,
+                return_value=self.stage,
             ),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
@@ -74,7 +80,7 @@ class TestMain(unittest.TestCase):
                 self.assertEqual(1, status)
                 self.assertFalse(summary['ok'])
                 self.assertIn('Interrupted', err)
-                self.assertEqual(1, self.cloud.stops)
+                self.assertEqual(1, self.stage.stops)
                 self.assertFalse(self.directory.exists())
 
     def test_second_interrupt_does_not_disturb_the_cleaning(self):
@@ -86,12 +92,12 @@ class TestMain(unittest.TestCase):
 
         self.run_demo(twice)
 
-        self.assertEqual(1, self.cloud.stops)
+        self.assertEqual(1, self.stage.stops)
         self.assertFalse(self.directory.exists())
 
     def test_failed_demo_keeps_its_logs_and_says_where(self):
         def fail():
-            raise embedded.StartError('keystone has ended')
+            raise stage.StageError('keystone has ended')
 
         status, summary, err = self.run_demo(fail)
 
@@ -99,7 +105,7 @@ class TestMain(unittest.TestCase):
         self.assertFalse(summary['ok'])
         self.assertIn('keystone has ended', err)
         self.assertIn(f'Logs are in {self.directory}/log', err)
-        self.assertEqual(1, self.cloud.stops)
+        self.assertEqual(1, self.stage.stops)
         self.assertTrue(self.directory.exists())
 
     def test_the_callers_cloud_and_proxy_are_not_used(self):
