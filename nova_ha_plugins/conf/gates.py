@@ -67,6 +67,29 @@ When more than this share of all hosts is silent at once, monitoring is taken
 to be blind and nothing new is fenced.
 """,
     ),
+    cfg.StrOpt(
+        'management_lost',
+        default='alert',
+        choices=[
+            (
+                'alert',
+                'The incident is held with the code management-lost; nothing '
+                'is fenced, and the servers of the host run on.',
+            ),
+            (
+                'fence',
+                'The host goes on like a dead one, through every other gate: '
+                'it is switched off, read back as off, and evacuated.',
+            ),
+        ],
+        help="""
+What is done about a host whose heartbeats and whose probe over the management
+network are silent while it answers on another network of the fencing map (its
+key ``networks``). Its servers probably run and are reachable; with ``fence``
+they are interrupted, because nova cannot manage them any more. A host that
+answers the probe of the management network is never fenced.
+""",
+    ),
 ]
 
 

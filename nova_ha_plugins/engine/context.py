@@ -13,6 +13,7 @@ from oslo_log import log
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.recovery import detector
 from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
@@ -79,6 +80,7 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
             blind_share=conf.gates.blind_share,
             warm_up=conf.engine.warm_up,
             silent_after=conf.probe.silent_after,
+            management_lost=evidence.Response(conf.gates.management_lost),
         ),
         caps=pacing.Caps(
             max_per_destination=conf.evacuation.max_per_destination,

@@ -96,4 +96,8 @@ class Fencing(typing.Protocol):
 class Probe(typing.Protocol):
     """The second channel: it shares neither bus nor telemetry."""
 
-    def probe(self, host: str, address: str) -> incident.Reading: ...
+    def probe_all(
+        self, host: str, address: str
+    ) -> tuple[incident.Reading, ...]:
+        """Read every network of the host, the management network first."""
+        ...

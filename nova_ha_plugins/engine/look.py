@@ -17,6 +17,8 @@ from nova_ha_plugins.recovery import views
 # A probe that is older than this is made again before it is relied on.
 _PROBE_FRESH = 5.0
 
+_Readings = tuple[incident.Reading, ...]
+
 
 class Look(part.Part):
     """Reads the channels and decides with the gates."""
@@ -35,37 +37,31 @@ class Look(part.Part):
         subject = self._identify(subject)
         now = self.ctx.store.now()
         readings = self.readings(subject, now)
-        probe = evidence.of(readings, evidence.PROBE)
-        silent = probe is not None and probe.sign == incident.Sign.SILENT
-        silent_probes = subject.silent_probes + 1 if silent else 0
+        limits = self.ctx.settings.limits
+        lost = limits.management_lost
         verdict = evidence.verdict(readings)
+        silent_probes = evidence.in_a_row(subject, verdict, lost)
         hold: gates.Hold | None = None
-        if verdict == incident.Verdict.DEAD:
+        if evidence.may_fence(verdict, lost):
             subject, hold = self._preview(subject, now)
         # One decision at a time: the next one must see this one's fence, or
         # hosts that die together would pass the storm gate together.
         with self.ctx.deciding:
             hold = hold or gates.hold(
-                subject,
-                verdict,
-                silent_probes,
-                self._fleet(now),
-                self.ctx.settings.limits,
+                subject, readings, silent_probes, self._fleet(now), limits
             )
             return self.ctx.apply(
                 subject,
                 events.Assessed(
-                    self.ctx.store.now(), readings, silent_probes, hold
+                    self.ctx.store.now(), readings, silent_probes, hold, lost
                 ),
             )
 
-    def readings(
-        self, subject: incident.Incident, now: float
-    ) -> tuple[incident.Reading, ...]:
+    def readings(self, subject: incident.Incident, now: float) -> _Readings:
         service = self.snapshot.services.get(subject.host)
         return (
             self.heartbeat(subject, now),
-            self.probe(subject),
+            *self.probe(subject),
             _nova_reading(service, now),
         )
 
@@ -209,16 +205,26 @@ class Look(part.Part):
             power,
         )
 
-    def fresh_probe(self, subject: incident.Incident) -> incident.Reading:
-        """Return the last probe, or a new one if that was a while ago."""
-        last = evidence.of(subject.readings, evidence.PROBE)
-        if last and self.ctx.store.now() - last.at <= _PROBE_FRESH:
+    def probed(self, subject: incident.Incident) -> _Readings:
+        """Return the last probes, or new ones if they are old.
+
+        An answer is asked for again: it may be from before the host was
+        switched off.
+        """
+        last = evidence.probes(subject.readings)
+        now = self.ctx.store.now()
+        if (
+            last
+            and not evidence.answering(last)
+            and all(0.0 <= now - each.at <= _PROBE_FRESH for each in last)
+        ):
             return last
         return self.probe(subject)
 
-    def probe(self, subject: incident.Incident) -> incident.Reading:
+    def probe(self, subject: incident.Incident) -> _Readings:
+        """Return what the host does on each of its networks."""
         service = self.snapshot.services.get(subject.host)
-        return self.ctx.probe.probe(
+        return self.ctx.probe.probe_all(
             subject.host, service.address if service else ''
         )
 

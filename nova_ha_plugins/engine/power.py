@@ -7,6 +7,7 @@ from nova_ha_plugins.engine import doors
 from nova_ha_plugins.engine import look
 from nova_ha_plugins.engine import part
 from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import incident
 
 Phase = incident.Phase
@@ -25,16 +26,22 @@ class Power(part.Part):
         """Return what shows that the host lives after all, '' if nothing.
 
         A host that came back after its fence is switched off again, whatever
-        it sends.
+        it sends. One that is fenced because it lost its management network
+        answers on the others, which is no news; on that one it is.
         """
         if subject.fence is None or subject.fence.attempt > 1:
             return ''
         heartbeat = self.look.heartbeat(subject, self.ctx.store.now())
         if heartbeat.sign == incident.Sign.ALIVE:
             return 'sent a heartbeat'
-        if self.look.fresh_probe(subject).sign == incident.Sign.ALIVE:
-            return 'answers the probe'
-        return ''
+        networks = evidence.answering(self.look.probed(subject))
+        if evidence.MANAGEMENT not in networks and (
+            subject.verdict == incident.Verdict.ISOLATED
+            and self.ctx.settings.limits.management_lost
+            == evidence.Response.FENCE
+        ):
+            return ''
+        return evidence.answers(networks) if networks else ''
 
     def read_power(self, subject: incident.Incident) -> incident.Incident:
         now = self.ctx.store.now
@@ -90,9 +97,8 @@ class Power(part.Part):
         """Return which channel hears a host whose device reads Off."""
         if heartbeat.sign == incident.Sign.ALIVE:
             return f'it sent a heartbeat {heartbeat.age or 0.0:.1f} s ago'
-        if self.look.fresh_probe(subject).sign == incident.Sign.ALIVE:
-            return 'it answers the probe'
-        return ''
+        networks = evidence.answering(self.look.probed(subject))
+        return f'it {evidence.answers(networks)}' if networks else ''
 
     def power_off(self, subject: incident.Incident) -> incident.Incident:
         alive = self._signs_of_life(subject)

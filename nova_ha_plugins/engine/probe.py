@@ -2,6 +2,8 @@
 
 """The second channel: a TCP connection from the controller to the hypervisor.
 
+One over the management network, and one over each network that the fencing
+map names for the host; all at once, so that a silent host costs one timeout.
 It shares neither the message bus nor the telemetry daemons with the
 heartbeat. The rule: what a *remote* machine did not do is SILENT, what *this*
 machine could not do is UNKNOWN. Anything that only a running kernel can send
@@ -9,6 +11,7 @@ is ALIVE, a refusal included: it is wrong to fence a host that still refuses.
 """
 
 import collections.abc
+from concurrent import futures
 import errno
 import queue
 import socket
@@ -17,10 +20,10 @@ import time
 
 from oslo_config import cfg
 
+from nova_ha_plugins.fencing import address as fencing_address
 from nova_ha_plugins.fencing import map as fencing_map
+from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import incident
-
-CHANNEL = 'probe'
 
 # The answers to a connection attempt that come from somewhere else than this
 # machine and say that the host is not there.
@@ -52,34 +55,67 @@ class TcpProbe:
         self._own_addresses = {
             host: entry.probe for host, entry in entries.items() if entry.probe
         }
+        self._networks = {
+            host: entry.networks for host, entry in entries.items()
+        }
         self._port = conf.probe.port
         self._banner = conf.probe.kind == 'banner'
         self._timeout = conf.probe.timeout
         self._clock = clock
 
+    def probe_all(
+        self, host: str, address: str
+    ) -> tuple[incident.Reading, ...]:
+        """Return what the host does on each of its networks.
+
+        The management network first, then those of the fencing map in their
+        order; within one timeout for all of them together.
+
+        :param host: nova's service host.
+        :param address: of the management network; see ``probe``.
+        """
+        others = self._networks.get(host, {})
+        if not others:
+            return (self.probe(host, address),)
+        at, deadline = self._begin()
+        with futures.ThreadPoolExecutor(
+            len(others), thread_name_prefix='probe'
+        ) as pool:
+            looks = [
+                (network, pool.submit(self._look, where, deadline))
+                for network, where in others.items()
+            ]
+            first = self._look(
+                self._own_addresses.get(host, address), deadline
+            )
+            return (
+                _reading(evidence.PROBE, first, at),
+                *(
+                    _reading(evidence.channel_of(network), look.result(), at)
+                    for network, look in looks
+                ),
+            )
+
     def probe(self, host: str, address: str) -> incident.Reading:
-        """Return what the host does on its port, within the timeout.
+        """Return what the host does on the management network.
 
         :param host: nova's service host, for texts.
         :param address: 'address', 'address:port' or '[address]:port'; '' when
             nothing is known. The host's 'probe' in the fencing map wins.
         """
-        at = self._clock()
-        deadline = time.monotonic() + self._timeout
-        sign, text = self._look(
-            self._own_addresses.get(host, address), deadline
+        at, deadline = self._begin()
+        return _reading(
+            evidence.PROBE,
+            self._look(self._own_addresses.get(host, address), deadline),
+            at,
         )
-        return incident.Reading(
-            channel=CHANNEL,
-            sign=sign,
-            at=at,
-            age=0.0 if sign == incident.Sign.ALIVE else None,
-            text=text,
-        )
+
+    def _begin(self) -> tuple[float, float]:
+        return self._clock(), time.monotonic() + self._timeout
 
     def _look(self, address: str, deadline: float) -> _Found:
         try:
-            name, port = split(address, self._port)
+            name, port = fencing_address.split(address, self._port)
         except ValueError as exc:
             return incident.Sign.UNKNOWN, str(exc)
         where = f"'{name}' port {port}"
@@ -127,27 +163,15 @@ class TcpProbe:
         return incident.Sign.ALIVE, 'closed the connection, so it is running'
 
 
-def split(address: str, default_port: int) -> tuple[str, int]:
-    """Return name and port of 'a', 'a:1', '[a]:1' or a bare IPv6 address.
-
-    :raises ValueError: it is none of these; the text says so.
-    """
-    name, port = address.strip(), ''
-    if name.startswith('['):
-        name, _, rest = name[1:].partition(']')
-        port = rest.removeprefix(':')
-    elif name.count(':') == 1:
-        name, _, port = name.partition(':')
-    if not name:
-        raise ValueError('no address of the host is known')
-    if not port:
-        return name, default_port
-    if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ValueError(
-            f"the probe address is wrong: expected 'address:port', "
-            f"found '{address}'"
-        )
-    return name, int(port)
+def _reading(channel: str, found: _Found, at: float) -> incident.Reading:
+    sign, text = found
+    return incident.Reading(
+        channel=channel,
+        sign=sign,
+        at=at,
+        age=0.0 if sign == incident.Sign.ALIVE else None,
+        text=text,
+    )
 
 
 def _limit(connection: socket.socket, deadline: float) -> None:

@@ -12,6 +12,7 @@ from nova_ha_plugins.engine import look
 from nova_ha_plugins.engine import part
 from nova_ha_plugins.recovery import evacuation
 from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import notes
 from nova_ha_plugins.recovery import policy
@@ -228,9 +229,10 @@ class Servers(part.Part):
 
         It has no usable device, so the probe is all that can contradict.
         """
-        if self.look.probe(subject).sign != incident.Sign.ALIVE:
+        networks = evidence.answering(self.look.probe(subject))
+        if not networks:
             return None
-        return self.shows_life(subject, 'answers the probe')
+        return self.shows_life(subject, evidence.answers(networks))
 
     def _hold_batch(
         self, subject: incident.Incident, code: str, found: str

@@ -8,14 +8,20 @@ with one mistake is no map, and the text names the host and the key.
 
 import collections.abc
 import dataclasses
+import re
 import typing
 
 import yaml
 
+from nova_ha_plugins.fencing import address as fencing_address
 from nova_ha_plugins.fencing import base
 
 # Keys of a host that are not the driver's.
-_COMMON = ('driver', 'probe')
+_COMMON = ('driver', 'probe', 'networks')
+
+# The network of the plain probe: its name is taken.
+_MANAGEMENT = 'management'
+_NETWORK = re.compile(r'[a-z][a-z0-9_-]{0,31}')
 
 
 class MapError(Exception):
@@ -40,12 +46,15 @@ class Entry:
 
     :ivar probe: 'address:port' of the second channel, '' for the usual one.
     :ivar options: what belongs to the driver.
+    :ivar networks: 'address' or 'address:port' of the host on each further
+        network that is probed.
     """
 
     host: str
     driver: str
     probe: str
     options: dict[str, typing.Any]
+    networks: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 class _Loader(yaml.SafeLoader):
@@ -106,10 +115,12 @@ def parse(path: str, document: object) -> dict[str, Entry]:
             f'expected a mapping of hosts, found {_name(hosts)}',
             key=('hosts'),
         )
-    return {
+    entries = {
         _host(path, host): _entry(path, host, values)
         for host, values in hosts.items()
     }
+    _check_addresses(path, entries)
+    return entries
 
 
 def _host(path: str, host: object) -> str:
@@ -139,10 +150,8 @@ def _entry(path: str, host: str, values: object) -> Entry:
             'driver',
         )
     probe = values.get('probe', '')
-    if not isinstance(probe, str):
-        raise MapError(
-            path, f"expected 'address:port', found {probe!r}", host, 'probe'
-        )
+    if probe != '':
+        _check_address(path, probe, host, 'probe')
     return Entry(
         host=host,
         driver=driver,
@@ -150,7 +159,77 @@ def _entry(path: str, host: str, values: object) -> Entry:
         options={
             key: value for key, value in values.items() if key not in _COMMON
         },
+        networks=_networks(path, host, values.get('networks')),
     )
+
+
+def _networks(path: str, host: str, values: object) -> dict[str, str]:
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise MapError(
+            path,
+            "expected a mapping of network names to 'address' or "
+            f"'address:port', found {_name(values)}",
+            host,
+            'networks',
+        )
+    found = {}
+    for name, where in values.items():
+        if name == _MANAGEMENT:
+            raise MapError(
+                path,
+                "expected a network other than 'management', which is the "
+                "one of the key 'probe'",
+                host,
+                f'networks.{name}',
+            )
+        if not isinstance(name, str) or not _NETWORK.fullmatch(name):
+            raise MapError(
+                path,
+                "expected the name of a network such as 'storage' (a small "
+                'letter, then at most 31 small letters, digits, - and _), '
+                f'found {name!r}',
+                host,
+                'networks',
+            )
+        found[name] = _check_address(path, where, host, f'networks.{name}')
+    return found
+
+
+def _check_address(path: str, where: object, host: str, key: str) -> str:
+    problem = f"expected 'address' or 'address:port', found {where!r}"
+    if not isinstance(where, str) or any(c.isspace() for c in where):
+        raise MapError(path, problem, host, key)
+    try:
+        fencing_address.split(where, 1)
+    except ValueError:
+        raise MapError(path, problem, host, key) from None
+    return where
+
+
+def _check_addresses(path: str, entries: dict[str, Entry]) -> None:
+    """Refuse a map that gives one probed address to two channels.
+
+    Whoever answers there would speak for two hosts, or for two networks.
+    """
+    owners: dict[tuple[str, int], str] = {}
+    for host, entry in entries.items():
+        channels = [('probe', entry.probe)] if entry.probe else []
+        channels += [(f'networks.{n}', a) for n, a in entry.networks.items()]
+        for key, where in channels:
+            name, port = fencing_address.split(where, 0)
+            other = owners.setdefault(
+                (name.lower(), port), f"key '{key}' of host '{host}'"
+            )
+            if other != f"key '{key}' of host '{host}'":
+                raise MapError(
+                    path,
+                    f"expected an address of its own, found '{where}', which "
+                    f'is {other} as well',
+                    host,
+                    key,
+                )
 
 
 def check_devices(

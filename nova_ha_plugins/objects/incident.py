@@ -2,6 +2,9 @@
 
 """Versioned objects of an incident, as it is stored and shown."""
 
+import typing
+
+from oslo_utils import versionutils
 from oslo_versionedobjects import fields
 
 from nova_ha_plugins.objects import base
@@ -98,7 +101,8 @@ class HaIncident(base.HaObject):
     """One failure of one host."""
 
     # Version 1.0: Initial version
-    VERSION = '1.0'
+    # Version 1.1: verdict 'isolated'; answered_at
+    VERSION = '1.1'
 
     fields = {
         'uuid': fields.StringField(),
@@ -114,6 +118,7 @@ class HaIncident(base.HaObject):
         'domain': fields.StringField(),
         'expected_system_uuid': fields.StringField(),
         'silent_probes': fields.IntegerField(),
+        'answered_at': fields.FloatField(nullable=True),
         'verdict': base.enum_field(incident.Verdict),
         'readings': fields.ListOfObjectsField('HaReading'),
         'released': fields.BooleanField(),
@@ -131,8 +136,20 @@ class HaIncident(base.HaObject):
         'generation': fields.IntegerField(),
     }
     obj_relationships = {
-        'readings': [('1.0', '1.0')],
-        'fence': [('1.0', '1.0')],
-        'servers': [('1.0', '1.0')],
-        'timeline': [('1.0', '1.0')],
+        'readings': [('1.0', '1.0'), ('1.1', '1.0')],
+        'fence': [('1.0', '1.0'), ('1.1', '1.0')],
+        'servers': [('1.0', '1.0'), ('1.1', '1.0')],
+        'timeline': [('1.0', '1.0'), ('1.1', '1.0')],
     }
+
+    def obj_make_compatible(
+        self, primitive: dict[str, typing.Any], target_version: str
+    ) -> None:
+        """Say it in the words of an older release."""
+        super().obj_make_compatible(primitive, target_version)
+        if versionutils.convert_version_to_tuple(target_version) < (1, 1):
+            primitive.pop('answered_at', None)
+            if primitive.get('verdict') == incident.Verdict.ISOLATED.value:
+                # There too nothing is fenced, and a channel is to be looked
+                # at.
+                primitive['verdict'] = incident.Verdict.DEGRADED.value

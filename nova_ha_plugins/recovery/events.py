@@ -4,6 +4,7 @@
 
 import dataclasses
 
+from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import views
@@ -49,11 +50,14 @@ class Assessed(Event):
     """All channels were read and the gates looked at.
 
     :ivar hold: why not to fence now; None means every gate is open.
+    :ivar management_lost: the policy for a host whose management network
+        alone is lost, as it was when the gates were asked.
     """
 
     readings: tuple[incident.Reading, ...]
     silent_probes: int
     hold: gates.Hold | None
+    management_lost: evidence.Response = evidence.Response.ALERT
 
 
 @dataclasses.dataclass(frozen=True)

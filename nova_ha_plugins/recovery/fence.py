@@ -54,24 +54,21 @@ def assessed(
         silent_probes=event.silent_probes,
         verdict=verdict,
     )
+    may_fence = evidence.may_fence(verdict, event.management_lost)
+    if evidence.answering(event.readings) and not may_fence:
+        subject = dataclasses.replace(subject, answered_at=event.at)
     if verdict == incident.Verdict.ALIVE:
         return cancel(
             subject, event.at, 'the host sends heartbeats; nothing was done'
         )
     if event.hold is not None:
         return _held(subject, event.at, event.hold)
-    if verdict != incident.Verdict.DEAD:
+    if not may_fence:
         # The caller's gates should have held it; the core does not rely on
         # that where a host would be switched off.
         return _held(subject, event.at, gates.evidence_unknown(subject))
-    silent = ', '.join(
-        f'{r.channel} silent'
-        + (f' {r.age:.1f} s' if r.age is not None else '')
-        for r in event.readings
-        if r.sign == incident.Sign.SILENT
-    )
     subject = notes.add(
-        subject, event.at, 'corroborated', f'Host is dead: {silent}'
+        subject, event.at, 'corroborated', _why_fenced(verdict, event)
     )
     return notes.add(
         subject,
@@ -88,6 +85,17 @@ def assessed(
             attempt=1,
             intended_at=event.at,
         ),
+    )
+
+
+def _why_fenced(verdict: incident.Verdict, event: events.Assessed) -> str:
+    told = evidence.told(event.readings)
+    if verdict == incident.Verdict.DEAD:
+        return f'Host is dead: {told}'
+    return (
+        f'Host lost its management network and runs on: {told}; it is '
+        'switched off because [gates] management_lost = '
+        f'{event.management_lost}'
     )
 
 

@@ -7,8 +7,10 @@ Each gate answers with a code, a sentence and the time of the next look.
 
 import dataclasses
 
+from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import notes
+from nova_ha_plugins.recovery import waits
 
 
 # Not a reason to wait but a look that is not finished.
@@ -31,7 +33,11 @@ class Hold:
 class Limits:
     """What the operator configured; see the options of the same names.
 
-    :ivar silent_after: silent probes in a row that count as silence.
+    :ivar silent_after: looks in a row with silent probes that count.
+    :ivar answer_quiet: seconds of silence asked of a host that a probe heard
+        in the course of the incident: its channels come and go.
+    :ivar management_lost: what is done when the management network of a host
+        is lost, and another one is not.
     """
 
     storm_max_hosts: int = 1
@@ -41,6 +47,8 @@ class Limits:
     blind_share: float = 0.5
     warm_up: float = 60.0
     silent_after: int = 2
+    answer_quiet: float = 30.0
+    management_lost: evidence.Response = evidence.Response.ALERT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +100,7 @@ class Fleet:
 
 def hold(
     subject: incident.Incident,
-    verdict: incident.Verdict,
+    readings: tuple[incident.Reading, ...],
     silent_probes: int,
     fleet: Fleet,
     limits: Limits,
@@ -105,7 +113,7 @@ def hold(
     return (
         _observer(subject, fleet, limits)
         or _foreign(subject, fleet)
-        or _evidence(subject, verdict, silent_probes, limits)
+        or _evidence(subject, readings, silent_probes, fleet.now, limits)
         or _warm_up(subject, fleet, limits)
         or _worth_it(subject, fleet)
         or _mapped(subject, fleet)
@@ -125,19 +133,16 @@ def evidence_unknown(subject: incident.Incident) -> Hold:
 
 def _evidence(
     subject: incident.Incident,
-    verdict: incident.Verdict,
+    readings: tuple[incident.Reading, ...],
     silent_probes: int,
+    now: float,
     limits: Limits,
 ) -> Hold | None:
+    verdict = evidence.verdict(readings)
     if verdict == incident.Verdict.UNKNOWN:
         return evidence_unknown(subject)
     if verdict == incident.Verdict.DEGRADED:
-        return Hold(
-            'degraded',
-            f"Host '{subject.host}' sends no heartbeat but answers the "
-            'probe, so its servers may run. Nothing is fenced; check its '
-            'telemetry and the message bus.',
-        )
+        return _degraded(subject, readings)
     if silent_probes < limits.silent_after:
         return Hold(
             CORROBORATING,
@@ -145,7 +150,48 @@ def _evidence(
             f'{limits.silent_after} probes in a row.',
             after=0.0,
         )
+    if not evidence.may_fence(verdict, limits.management_lost):
+        return _management_lost(subject, readings, limits)
+    heard = subject.answered_at
+    if heard is not None and not waits.is_over(
+        heard + limits.answer_quiet, now
+    ):
+        return Hold(
+            'answered-lately',
+            f"Host '{subject.host}' answered a probe "
+            f'{max(now - heard, 0.0):.0f} s ago and is silent since. A '
+            'channel that comes and goes is no proof: nothing is fenced '
+            f'before it was silent for {limits.answer_quiet:.0f} s.',
+            after=1.0,
+        )
     return None
+
+
+def _degraded(
+    subject: incident.Incident, readings: tuple[incident.Reading, ...]
+) -> Hold:
+    return Hold(
+        'degraded',
+        f"Host '{subject.host}' sends no heartbeat but answers the probe, so "
+        f'its servers may run ({evidence.told(readings)}). Nothing is '
+        'fenced; check its telemetry and the message bus.',
+    )
+
+
+def _management_lost(
+    subject: incident.Incident,
+    readings: tuple[incident.Reading, ...],
+    limits: Limits,
+) -> Hold:
+    networks = ' and '.join(f"'{n}'" for n in evidence.answering(readings))
+    return Hold(
+        'management-lost',
+        f"Host '{subject.host}' is cut off from the management network but "
+        f'answers on network {networks}, so its servers may run '
+        f'({evidence.told(readings)}). Nothing is fenced ([gates] '
+        f'management_lost = {limits.management_lost}); repair the network, '
+        'or switch the host off yourself.',
+    )
 
 
 def _observer(

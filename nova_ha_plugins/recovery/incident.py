@@ -34,6 +34,7 @@ class Verdict(enum.StrEnum):
 
     ALIVE = 'alive'
     DEGRADED = 'degraded'
+    ISOLATED = 'isolated'
     DEAD = 'dead'
     UNKNOWN = 'unknown'
 
@@ -100,7 +101,7 @@ class FenceState(enum.StrEnum):
 class Reading:
     """What one channel said of a host at one moment.
 
-    :ivar channel: 'heartbeat', 'probe' or 'nova'.
+    :ivar channel: 'heartbeat', 'probe', 'probe:<network>' or 'nova'.
     :ivar age: seconds since the channel last heard the host, if it knows.
     :ivar text: one clause for the timeline.
     """
@@ -194,7 +195,10 @@ class Incident:
     :ivar reason: the same as a sentence that an operator can act on.
     :ivar next_look_at: when the engine looks again, None for the next round.
     :ivar expected_system_uuid: what the host said of itself while it lived.
-    :ivar silent_probes: consecutive silent probes seen.
+    :ivar silent_probes: looks in a row in which the probes that matter were
+        silent.
+    :ivar answered_at: when a probe last showed that the host must not be
+        fenced.
     :ivar released: an operator let it pass the storm gate.
     :ivar return_released: an operator lets the host return although a parked
         server may have a guest left elsewhere.
@@ -216,6 +220,7 @@ class Incident:
     domain: str = ''
     expected_system_uuid: str = ''
     silent_probes: int = 0
+    answered_at: float | None = None
     verdict: Verdict = Verdict.UNKNOWN
     readings: tuple[Reading, ...] = ()
     released: bool = False

@@ -250,7 +250,9 @@ class Probe:
     def __init__(self, outside: Outside) -> None:
         self.outside = outside
 
-    def probe(self, host: str, address: str) -> incident.Reading:
+    def probe_all(
+        self, host: str, address: str
+    ) -> tuple[incident.Reading, ...]:
         there = self.outside.world.hosts[host]
         if not there.probe_known:
             sign = incident.Sign.UNKNOWN
@@ -258,7 +260,7 @@ class Probe:
             sign = incident.Sign.ALIVE
         else:
             sign = incident.Sign.SILENT
-        return incident.Reading('probe', sign, self.outside.world.now)
+        return (incident.Reading('probe', sign, self.outside.world.now),)
 
 
 class Identity:

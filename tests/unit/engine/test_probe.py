@@ -16,6 +16,7 @@ import testtools
 from nova_ha_plugins.conf import fencing as fencing_conf
 from nova_ha_plugins.conf import probe as probe_conf
 from nova_ha_plugins.engine import probe
+from nova_ha_plugins.fencing import address as fencing_address
 from nova_ha_plugins.recovery import incident
 
 
@@ -222,7 +223,7 @@ class ProbeTest(testtools.TestCase):
             ('[2001:db8::1]', ('2001:db8::1', 22)),
             ('[2001:db8::1]:2022', ('2001:db8::1', 2022)),
         ):
-            self.assertEqual(expected, probe.split(text, 22))
+            self.assertEqual(expected, fencing_address.split(text, 22))
 
     def addresses(self, *codes):
         """Probe a name with several addresses, each failing differently."""

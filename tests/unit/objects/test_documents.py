@@ -30,7 +30,7 @@ FINGERPRINTS = {
     'HaFact': '1.0-76661b1eceda4973ae488d452b9d43ff',
     'HaFenceRecord': '1.0-43b793afbb995441e7073308f1088db1',
     'HaHostRecord': '1.0-4aca21d24eb60f6bf4bddaf20d9298c7',
-    'HaIncident': '1.0-41dc770ac5e729277075bf73a9a7634c',
+    'HaIncident': '1.1-8d1e285967ce2ad3a419352ae11f2947',
     'HaReading': '1.0-3389830da83cbacb4ad76de46e0756dd',
     'HaServer': '1.0-9ba0f77a29484f658926f63c4ef58614',
     'HaTimelineEntry': '1.0-643d0d1648a0a431d99eac7e063c7ae3',
@@ -147,8 +147,9 @@ class TestDocuments(unittest.TestCase):
     def test_there_is_a_document_of_every_version(self):
         self.assertEqual(
             {
-                f'{name}-{cls.VERSION}.json'
+                f'{name}-1.{minor}.json'
                 for name, cls in base.registered().items()
+                for minor in range(int(cls.VERSION.removeprefix('1.')) + 1)
             },
             {path.name for path in STORED.glob('*.json')},
         )

@@ -112,16 +112,30 @@ def make(phase=Phase.SUSPECTED, **changes):
     return incident.Incident(**(given | changes))
 
 
-def readings(heartbeat=Sign.SILENT, probe=Sign.SILENT, nova=Sign.SILENT):
+def readings(
+    heartbeat=Sign.SILENT, probe=Sign.SILENT, nova=Sign.SILENT, **networks
+):
     return (
         incident.Reading(evidence.HEARTBEAT, heartbeat, NOW, 9.5),
         incident.Reading(evidence.PROBE, probe, NOW),
+        *(
+            incident.Reading(evidence.channel_of(network), sign, NOW)
+            for network, sign in networks.items()
+        ),
         incident.Reading(evidence.NOVA, nova, NOW),
     )
 
 
-def assessed(at=NOW, hold=None, silent_probes=2, **signs):
-    return events.Assessed(at, readings(**signs), silent_probes, hold)
+def assessed(
+    at=NOW,
+    hold=None,
+    silent_probes=2,
+    management_lost=evidence.Response.ALERT,
+    **signs,
+):
+    return events.Assessed(
+        at, readings(**signs), silent_probes, hold, management_lost
+    )
 
 
 def power(state, system=SYSTEM, at=NOW + 1, mark=MARK):

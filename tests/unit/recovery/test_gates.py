@@ -14,6 +14,7 @@ from tests import patience  # noqa: F401 - no deadline
 from tests.unit.recovery import examples
 
 ServerState = incident.ServerState
+Sign = incident.Sign
 Verdict = incident.Verdict
 
 LIMITS = gates.Limits()
@@ -48,12 +49,22 @@ def silent(count, of):
     )
 
 
+# Signs of the channels that make a verdict.
+SAYING = {
+    Verdict.ALIVE: {'heartbeat': Sign.ALIVE},
+    Verdict.DEGRADED: {'probe': Sign.ALIVE},
+    Verdict.ISOLATED: {'storage': Sign.ALIVE},
+    Verdict.DEAD: {},
+    Verdict.UNKNOWN: {'probe': Sign.UNKNOWN},
+}
+
+
 def hold(
     subject=None, verdict=Verdict.DEAD, probes=2, fleet=None, limits=LIMITS
 ):
     return gates.hold(
         subject or examples.make(),
-        verdict,
+        examples.readings(**SAYING[verdict]),
         probes,
         fleet or examples.fleet(),
         limits,
