@@ -179,7 +179,8 @@ def make(directory: pathlib.Path, hosts: int, fake: int, storage: str) -> Plan:
         secrets.token_hex(4),
         storage,
         tuple(made),
-        {account: secrets.token_hex(12) for account in ACCOUNTS},
+        # Of 16 characters: IPMI has no room for more than 20.
+        {account: secrets.token_hex(8) for account in ACCOUNTS},
     )
     save(plan)
     return plan

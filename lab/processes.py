@@ -122,7 +122,11 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        record = {'pid': process.pid, 'began': began(process.pid)}
+        record = {
+            'pid': process.pid,
+            'began': began(process.pid),
+            'isolated': service.isolated,
+        }
         self._record(service.name).write_text(json.dumps(record))
 
     def wait(self, service: Service) -> None:
@@ -185,7 +189,9 @@ class Processes:
             raise planning.LabError(
                 f"'{name}' does not run in this lab; see 'lab status'"
             )
-        for each in tree(pid)[1:] or [pid]:
+        record = json.loads(self._record(name).read_text())
+        # Of an isolated one the first only waits for the others.
+        for each in tree(pid)[1 if record['isolated'] else 0 :] or [pid]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(each, number)
 

@@ -6,6 +6,7 @@ telemetry, every time it is asked. Off is said only when both say that nothing
 of the host runs; when one cannot be asked, the answer is an error.
 """
 
+import collections.abc
 import http
 import logging
 import os
@@ -16,6 +17,7 @@ import tempfile
 import threading
 import typing
 
+import flask
 from sushy_tools.emulator.resources.systems import base
 from sushy_tools import error
 from werkzeug import serving
@@ -130,20 +132,11 @@ class System:
 
 
 class HostsDriver(base.AbstractSystemsDriver):
-    """The systems of the emulator are the hosts of the embedded cloud."""
+    """The systems of the emulator are hosts of ours."""
 
-    def __init__(self, plan: dict[str, typing.Any]) -> None:
+    def __init__(self, systems: collections.abc.Iterable[System]) -> None:
         super().__init__()
-        # Nova first: telemetry reads the boot id that nova writes.
-        controls = [Control(plan['nova']['control_url'])]
-        if plan['telemetry']['enabled']:
-            controls.append(Control(plan['telemetry']['control_url']))
-        self._systems = {
-            one['system_uuid']: System(
-                one['name'], one['system_uuid'], controls
-            )
-            for one in plan['hosts']
-        }
+        self._systems = {system.uuid: system for system in systems}
 
     def _system(self, identity: str) -> System:
         try:
@@ -153,7 +146,7 @@ class HostsDriver(base.AbstractSystemsDriver):
 
     @property
     def driver(self) -> str:
-        return '<embedded cloud>'
+        return '<hosts of the lab>'
 
     @property
     def systems(self) -> list[str]:
@@ -175,37 +168,76 @@ class HostsDriver(base.AbstractSystemsDriver):
         return 'Hdd'
 
     def set_boot_device(self, identity: str, boot_source: str) -> None:
-        raise error.NotSupportedError('An embedded host boots from nothing')
+        raise error.NotSupportedError('A host of the lab has no choice')
 
 
-def run(plan: dict[str, typing.Any]) -> None:
-    """Serve over TLS until SIGTERM."""
-    state = pathlib.Path(plan['directory'], 'bmc', 'state')
+def systems(
+    plan: dict[str, typing.Any],
+) -> collections.abc.Iterator[System]:
+    """Return the hosts of the embedded cloud."""
+    # Nova first: telemetry reads the boot id that nova writes.
+    controls = [Control(plan['nova']['control_url'])]
+    if plan['telemetry']['enabled']:
+        controls.append(Control(plan['telemetry']['control_url']))
+    for one in plan['hosts']:
+        yield System(one['name'], one['system_uuid'], controls)
+
+
+def application(
+    driver: HostsDriver, auth_file: str, state: pathlib.Path
+) -> flask.Flask:
+    """Return the emulator with a driver of ours; once in a process.
+
+    :param state: where sushy-tools keeps LEDs and the like.
+    """
     state.mkdir(parents=True, exist_ok=True)
-    # Where sushy-tools keeps LEDs and the like, unless told otherwise.
+    # There is also what it keeps elsewhere, unless told otherwise.
     tempfile.tempdir = str(state)
     from sushy_tools.emulator import main as emulator
 
-    driver = HostsDriver(plan)
     # The emulator chooses among its own drivers only.
     emulator.Application.systems = property(lambda self: driver)
     emulator.app.configure(
         extra_config={
-            'SUSHY_EMULATOR_AUTH_FILE': plan['bmc']['auth_file'],
+            'SUSHY_EMULATOR_AUTH_FILE': auth_file,
             'SUSHY_EMULATOR_STATE_DIR': str(state),
         }
     )
+    return emulator.app
+
+
+def server(
+    app: typing.Any, address: str, port: int, certificate: str, key: str
+) -> serving.BaseWSGIServer:
+    """Return a server over TLS that is bound; ``serve_forever`` serves."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(plan['bmc']['certificate'], plan['bmc']['key'])
+    context.load_cert_chain(certificate, key)
     # The server that the emulator itself uses; waitress knows no TLS.
-    server = serving.make_server(
+    made = serving.make_server(address, port, app, threaded=True)
+    # In the thread of each connection, not where connections are accepted:
+    # a client that says nothing would block all others.
+    made.socket = context.wrap_socket(
+        made.socket, server_side=True, do_handshake_on_connect=False
+    )
+    made.ssl_context = context
+    return made
+
+
+def run(plan: dict[str, typing.Any]) -> None:
+    """Serve over TLS until SIGTERM."""
+    app = application(
+        HostsDriver(systems(plan)),
+        plan['bmc']['auth_file'],
+        pathlib.Path(plan['directory'], 'bmc', 'state'),
+    )
+    made = server(
+        app,
         '127.0.0.1',
         plan['bmc']['port'],
-        emulator.app,
-        threaded=True,
-        ssl_context=context,
+        plan['bmc']['certificate'],
+        plan['bmc']['key'],
     )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=made.serve_forever, daemon=True).start()
     process.wait_for_the_end()
 
 
