@@ -68,15 +68,11 @@ def write_config(data: pathlib.Path) -> pathlib.Path:
 
 def prepare(data: pathlib.Path) -> None:
     """Fill an empty directory with a bootstrapped keystone."""
-    from keystone.cmd import bootstrap
     from keystone.common import fernet_utils
-    from keystone.common import provider_api
-    from keystone.common.sql import upgrades
     from keystone.server import configure
 
     data.mkdir(parents=True, exist_ok=True)
     configure(config_files=[str(write_config(data))])
-    upgrades.offline_sync_database_to_version()
     for name, group in (
         ('fernet-keys', 'fernet_tokens'),
         ('credential-keys', 'credential'),
@@ -85,6 +81,30 @@ def prepare(data: pathlib.Path) -> None:
         keys.create_key_directory()
         keys.initialize_key_repository()
 
+    # The ports are known at start: set_endpoints().
+    endpoints = {kind: f'http://placeholder/{kind}' for kind in SERVICES}
+    (data / 'identity.json').write_text(
+        json.dumps(fill(USERS, SERVICES, endpoints))
+    )
+
+
+def fill(
+    accounts: dict[str, tuple[str, tuple[str, ...]]],
+    services: dict[str, str],
+    endpoints: dict[str, str],
+) -> dict[str, dict[str, typing.Any]]:
+    """Fill an empty database of the configured keystone.
+
+    :param accounts: like USERS
+    :param services: like SERVICES
+    :param endpoints: URL by type of service
+    :returns: the projects (ids by name) and users (as in cloud.json)
+    """
+    from keystone.cmd import bootstrap
+    from keystone.common import provider_api
+    from keystone.common.sql import upgrades
+
+    upgrades.offline_sync_database_to_version()
     users: dict[str, dict[str, str]] = {}
     admin = bootstrap.Bootstrapper()
     admin.admin_username = 'admin'
@@ -99,19 +119,18 @@ def prepare(data: pathlib.Path) -> None:
         'user_id': admin.admin_user_id,
     }
     projects = {'admin': admin.project_id}
-    _create_users(provider_api.ProviderAPIs, projects, users)
-    _create_catalog(provider_api.ProviderAPIs)
-    (data / 'identity.json').write_text(
-        json.dumps({'projects': projects, 'users': users})
-    )
+    _create_users(provider_api.ProviderAPIs, accounts, projects, users)
+    _create_catalog(provider_api.ProviderAPIs, services, endpoints)
+    return {'projects': projects, 'users': users}
 
 
 def _create_users(
     providers: typing.Any,
+    accounts: dict[str, tuple[str, tuple[str, ...]]],
     projects: dict[str, str],
     users: dict[str, dict[str, str]],
 ) -> None:
-    for name in ('demo', 'service'):
+    for name in sorted({project for project, _ in accounts.values()}):
         projects[name] = uuid.uuid4().hex
         providers.resource_api.create_project(
             projects[name],
@@ -125,7 +144,7 @@ def _create_users(
     roles = {
         role['name']: role['id'] for role in providers.role_api.list_roles()
     }
-    for name, (project, granted) in USERS.items():
+    for name, (project, granted) in accounts.items():
         password = secrets.token_hex(12)
         user = providers.identity_api.create_user(
             {
@@ -150,9 +169,10 @@ def _create_users(
     )
 
 
-def _create_catalog(providers: typing.Any) -> None:
-    """Create the endpoints with a placeholder: ports are known at start."""
-    for kind, name in SERVICES.items():
+def _create_catalog(
+    providers: typing.Any, services: dict[str, str], endpoints: dict[str, str]
+) -> None:
+    for kind, name in services.items():
         service = uuid.uuid4().hex
         providers.catalog_api.create_service(
             service,
@@ -167,7 +187,7 @@ def _create_catalog(providers: typing.Any) -> None:
                     'interface': interface,
                     'service_id': service,
                     'region_id': REGION,
-                    'url': f'http://placeholder/{kind}',
+                    'url': endpoints[kind],
                     'enabled': True,
                 },
             )
