@@ -34,13 +34,13 @@ class Power(part.Part):
         heartbeat = self.look.heartbeat(subject, self.ctx.store.now())
         if heartbeat.sign == incident.Sign.ALIVE:
             return 'sent a heartbeat'
-        networks = evidence.answering(self.look.probed(subject))
-        if evidence.MANAGEMENT not in networks and (
-            subject.verdict == incident.Verdict.ISOLATED
-            and self.ctx.settings.limits.management_lost
-            == evidence.Response.FENCE
-        ):
-            return ''
+        probes = self.look.probed(subject)
+        if subject.verdict == incident.Verdict.ISOLATED:
+            networks = evidence.forbidding(
+                probes, self.ctx.settings.limits.management_lost
+            )
+        else:
+            networks = evidence.answering(probes)
         return evidence.answers(networks) if networks else ''
 
     def read_power(self, subject: incident.Incident) -> incident.Incident:

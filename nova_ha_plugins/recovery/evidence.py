@@ -74,12 +74,31 @@ def answering(readings: Iterable[incident.Reading]) -> tuple[str, ...]:
     )
 
 
+def forbidding(
+    readings: Iterable[incident.Reading], management_lost: Response
+) -> tuple[str, ...]:
+    """Return the networks on which an answer forbids to fence the host.
+
+    Under the policy 'fence' that a host lost its management network, answers
+    on others do not.
+    """
+    networks = answering(readings)
+    if management_lost == Response.FENCE and MANAGEMENT not in networks:
+        return ()
+    return networks
+
+
 def answers(networks: Iterable[str]) -> str:
     """Return what such an answer is called in a sentence about the host."""
-    others = [f"'{name}'" for name in networks if name != MANAGEMENT]
-    if not others:
+    names = tuple(networks)
+    if MANAGEMENT in names:
         return 'answers the probe'
-    return f'answers the probe on network {" and ".join(others)}'
+    return f'answers the probe on network {quoted(names)}'
+
+
+def quoted(networks: Iterable[str]) -> str:
+    """Return the names for a sentence: 'storage' and 'tenant'."""
+    return ' and '.join(f"'{name}'" for name in networks)
 
 
 def verdict(readings: Iterable[incident.Reading]) -> Verdict:

@@ -55,7 +55,7 @@ def assessed(
         verdict=verdict,
     )
     may_fence = evidence.may_fence(verdict, event.management_lost)
-    if evidence.answering(event.readings) and not may_fence:
+    if evidence.forbidding(event.readings, event.management_lost):
         subject = dataclasses.replace(subject, answered_at=event.at)
     if verdict == incident.Verdict.ALIVE:
         return cancel(

@@ -183,7 +183,7 @@ def _management_lost(
     readings: tuple[incident.Reading, ...],
     limits: Limits,
 ) -> Hold:
-    networks = ' and '.join(f"'{n}'" for n in evidence.answering(readings))
+    networks = evidence.quoted(evidence.answering(readings))
     return Hold(
         'management-lost',
         f"Host '{subject.host}' is cut off from the management network but "

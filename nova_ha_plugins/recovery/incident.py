@@ -197,8 +197,8 @@ class Incident:
     :ivar expected_system_uuid: what the host said of itself while it lived.
     :ivar silent_probes: looks in a row in which the probes that matter were
         silent.
-    :ivar answered_at: when a probe last showed that the host must not be
-        fenced.
+    :ivar answered_at: when a probe last had an answer that forbids to fence
+        the host.
     :ivar released: an operator let it pass the storm gate.
     :ivar return_released: an operator lets the host return although a parked
         server may have a guest left elsewhere.

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 
 from nova_ha_plugins.engine import doors
+from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import views
 from tests.scenarios import cloud as cloud_
@@ -245,7 +246,7 @@ class Fencing:
 
 
 class Probe:
-    """The second channel."""
+    """A channel for each network that is probed."""
 
     def __init__(self, outside: Outside) -> None:
         self.outside = outside
@@ -253,14 +254,20 @@ class Probe:
     def probe_all(
         self, host: str, address: str
     ) -> tuple[incident.Reading, ...]:
-        there = self.outside.world.hosts[host]
-        if not there.probe_known:
-            sign = incident.Sign.UNKNOWN
-        elif there.answers_probe:
-            sign = incident.Sign.ALIVE
-        else:
-            sign = incident.Sign.SILENT
-        return (incident.Reading('probe', sign, self.outside.world.now),)
+        world = self.outside.world
+        there = world.hosts[host]
+        found = []
+        for network in (world_.MANAGEMENT, *world.probed):
+            if not there.networks[network].known:
+                sign = incident.Sign.UNKNOWN
+            elif there.answers(network):
+                sign = incident.Sign.ALIVE
+            else:
+                sign = incident.Sign.SILENT
+            found.append(
+                incident.Reading(evidence.channel_of(network), sign, world.now)
+            )
+        return tuple(found)
 
 
 class Identity:

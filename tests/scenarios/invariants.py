@@ -10,8 +10,11 @@ S2   evacuate only with a valid record of this epoch, on a host that is off
      in truth unless it was switched on after the engine's last reading.
 S3   a record becomes confirmed only right after a reading of Off, of a host
      that is off in truth.
-S4   no power off while the host is heard, or answers the probe for longer
-     than it may take to notice.
+S4   no power off while the host is heard, or answers a probe of whatever
+     network for longer than it may take to notice; only under the policy
+     'fence' for a lost management network may it answer on another one. None
+     while a network that could have told otherwise was unknown for as long.
+     An attest is refused whoever answers.
 S5   fences within the window, per zone and cloud, released ones counted.
 S6   no new fence in warm-up, with a dead bus, or when too many are silent.
 S7   a side effect only by the engine whose lease is the newest.
@@ -39,6 +42,7 @@ import typing
 
 from nova_ha_plugins.recovery import incident
 from tests.scenarios import doors
+from tests.scenarios import world as world_
 
 if typing.TYPE_CHECKING:
     from tests.scenarios import simulation
@@ -154,7 +158,8 @@ class Invariants:
     def _new_fence(self, after: incident.Incident) -> None:
         sim, host = self.sim, after.host
         self._demand(sim.store.arm.armed, 'S11', f'fence of {host} disarmed')
-        self._quiet(host)
+        self._quiet(host, self._decisive())
+        self._no_unknown(host)
         limits = sim.settings.limits
         watching = sim.world.now - sim.engine_began
         self._demand(
@@ -212,7 +217,7 @@ class Invariants:
         there = sim.world.hosts[host]
         if fence.evidence_class == incident.FenceClass.OPERATOR_ATTESTED:
             self._demand(sim.store.arm.armed, 'S11', 'attest while disarmed')
-            self._quiet(host)
+            self._quiet(host, world_.NETWORKS)
             return
         at, reading = sim.outside.readings.get(host, (0.0, None))
         self._demand(
@@ -234,7 +239,37 @@ class Invariants:
             f'{host} is {there.system_uuid}, proof of {fence.system_uuid}',
         )
 
-    def _quiet(self, host: str) -> None:
+    def _decisive(self) -> tuple[str, ...]:
+        """Networks on which an answer forbids a fence."""
+        if self.sim.settings.limits.management_lost == 'fence':
+            return (world_.MANAGEMENT,)
+        return world_.NETWORKS
+
+    def _no_unknown(self, host: str) -> None:
+        """Unknown is not silence, on whatever network."""
+        sim, there = self.sim, self.sim.world.hosts[host]
+
+        def lately(at: float) -> bool:
+            return sim.world.now - at <= FRESHNESS
+
+        unknown = [
+            name
+            for name in (world_.MANAGEMENT, *sim.world.probed)
+            for link in (there.networks[name],)
+            if not link.known and not lately(link.unknown_since)
+        ]
+        lost = world_.MANAGEMENT not in unknown and any(
+            there.networks[name].known
+            and (there.answers(name) or lately(there.answering_since(name)))
+            for name in sim.world.probed
+        )
+        self._demand(
+            not unknown or (self._decisive() != world_.NETWORKS and lost),
+            'S4',
+            f'fence of {host} while {unknown} cannot be probed',
+        )
+
+    def _quiet(self, host: str, networks: tuple[str, ...]) -> None:
         """No healthy channel shows the host alive within its freshness."""
         sim = self.sim
         there = sim.world.hosts[host]
@@ -244,12 +279,15 @@ class Invariants:
             'S4',
             f'{host} was heard {beat.age if beat else 0:.1f} s ago',
         )
-        self._demand(
-            not (there.answers_probe and there.probe_known)
-            or sim.world.now - there.answering_since <= FRESHNESS,
-            'S4',
-            f'{host} answers the probe',
-        )
+        for network in (world_.MANAGEMENT, *sim.world.probed):
+            if network not in networks or not there.answers(network):
+                continue
+            self._demand(
+                not there.networks[network].known
+                or sim.world.now - there.answering_since(network) <= FRESHNESS,
+                'S4',
+                f'{host} answers the probe on {network}',
+            )
 
     def _servers(
         self, before: incident.Incident, after: incident.Incident
@@ -344,7 +382,7 @@ class Invariants:
             f'power off of {host}: {subject.phase}, {fence.state}',
         )
         if fence.attempt == 1:
-            self._quiet(host)
+            self._quiet(host, self._decisive())
         voids = sum(e.code == 'fence-void' for e in subject.timeline)
         self._demand(
             fence.attempt == voids + 1, 'S21', f'{host} fenced once more'

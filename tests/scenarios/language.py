@@ -8,6 +8,7 @@
     server s1 h1 ha 900 stopped    a server: ha, plain, off or masakari
     servers 40 h1 ha               s01 to s40
     set storm_max_hosts 3          a setting
+    networks storage tenant        of every host, probed besides management
     before unmap h1                before the first heartbeat
     at 5 power-off h1              at a second of the story
     when h1 evacuating +2 hang h2  once the incident of h1 is in that phase,
@@ -43,6 +44,7 @@ from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.store import values
 from tests.scenarios import cloud
 from tests.scenarios import simulation
+from tests.scenarios import world
 
 HERE = pathlib.Path(__file__).parent
 # The simulation that was played last: what it tells helps when it failed.
@@ -74,6 +76,7 @@ class Story:
     zones: dict[str, str] = dataclasses.field(default_factory=dict)
     settings: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
     servers: list[list[str]] = dataclasses.field(default_factory=list)
+    networks: tuple[str, ...] = ()
     before: list[list[str]] = dataclasses.field(default_factory=list)
     events: list[Event] = dataclasses.field(default_factory=list)
     expect: list[list[str]] = dataclasses.field(default_factory=list)
@@ -101,6 +104,8 @@ def load(name: str) -> Story:
                 ]
             case ['set', setting, value]:
                 story.settings[setting] = _value(value)
+            case ['networks', *networks]:
+                story.networks = tuple(networks)
             case ['before', *rest]:
                 story.before.append(rest)
             case ['at', at, *rest]:
@@ -148,6 +153,7 @@ def play(
     """
     sim = simulation.Simulation(story.zones, crash_at, **story.settings)
     sim.pause_at = pause_at
+    sim.world.probed = story.networks
     LAST.append(sim)
     del LAST[:-1]
     for uuid, host, kind, *rest in story.servers:
@@ -230,6 +236,15 @@ def _host_flag(name: str, value: bool) -> Callable[[Sim, str], None]:
     return lambda sim, host: setattr(sim.world.hosts[host], name, value)
 
 
+def _net(what: str, value: bool) -> Callable[..., None]:
+    """Of the management network, unless another one is named."""
+
+    def happen(sim: Sim, host: str, network: str = world.MANAGEMENT) -> None:
+        getattr(sim.world, what)(host, network, value)
+
+    return happen
+
+
 def _arm(armed: bool) -> Callable[[Sim], None]:
     def happen(sim: Sim) -> None:
         sim.store.arm = values.ArmState(armed, 'olga', 'story', sim.t)
@@ -277,7 +292,7 @@ def _move(sim: Sim, uuid: str, host: str) -> None:
 def _isolate(works: bool) -> Callable[[Sim, str], None]:
     def happen(sim: Sim, host: str) -> None:
         sim.world.hosts[host].bus = works
-        sim.world.probe_net(host, works)
+        sim.world.net(host, world.MANAGEMENT, works)
 
     return happen
 
@@ -317,10 +332,10 @@ HAPPEN: dict[str, Callable[..., None]] = {
     'agent-start': _host_flag('agent', True),
     'bus-cut': _host_flag('bus', False),
     'bus-heal': _host_flag('bus', True),
-    'probe-cut': lambda sim, host: sim.world.probe_net(host, False),
-    'probe-heal': lambda sim, host: sim.world.probe_net(host, True),
-    'probe-unknown': _host_flag('probe_known', False),
-    'probe-known': _host_flag('probe_known', True),
+    'probe-cut': _net('net', False),
+    'probe-heal': _net('net', True),
+    'probe-unknown': _net('net_known', False),
+    'probe-known': _net('net_known', True),
     'beat-delay': lambda sim, host, seconds: setattr(
         sim.world.hosts[host], 'beat_delay', float(seconds)
     ),

@@ -39,6 +39,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     'probe-link': ('probe-cut {h}', 'probe-heal {h}'),
     'isolation': ('isolate {h}', 'join {h}'),
     'probe': ('probe-unknown {h}', 'probe-known {h}'),
+    'storage-link': ('probe-cut {h} storage', 'probe-heal {h} storage'),
+    'tenant-link': ('probe-cut {h} tenant', 'probe-heal {h} tenant'),
+    'storage-way': ('probe-unknown {h} storage', 'probe-known {h} storage'),
     'bus': ('bus-down', 'bus-up'),
     'late': ('beat-delay {h} {n}', 'beat-delay {h} 0'),
     'lie': ('device {h} lie', 'device {h} well'),
@@ -90,7 +93,9 @@ def plan(seed: int) -> language.Story:
         'storm_max_hosts': chance.randint(1, 3),
         'storm_window': chance.choice((60.0, 600.0)),
         'max_per_destination': chance.choice((1, 2, 8)),
+        'management_lost': chance.choice(('alert', 'fence')),
     }
+    story.networks = chance.choice(((), ('storage',), ('tenant', 'storage')))
     servers = []
     for host in hosts:
         for _ in range(chance.randint(0, 3)):
@@ -159,7 +164,10 @@ def heal(sim: simulation.Simulation) -> None:
     """Everything works again; whoever is off stays off for now."""
     sim.note('everything heals')
     for name, host in sim.world.hosts.items():
-        host.agent = host.bus = host.probe = host.probe_known = True
+        host.agent = host.bus = True
+        for network in host.networks:
+            sim.world.net(name, network, True)
+            sim.world.net_known(name, network, True)
         host.beat_delay, host.autostart = 0.0, True
         sim.world.resume(name)
         if host.power:
@@ -255,6 +263,7 @@ def told(story: language.Story, crash_at: int | None) -> str:
     story = shrink(story, crash_at)
     wrong = why(story, crash_at)
     lines = [f'{story.name} crash_at={crash_at} {story.settings}']
+    lines += [f'networks {" ".join(story.networks)}']
     lines += [f'zone {zone} {host}' for host, zone in story.zones.items()]
     lines += [f'server {" ".join(words)}' for words in story.servers]
     lines += [f'at {e.at:g} {" ".join(e.words)}' for e in story.events]

@@ -37,6 +37,25 @@ class Device:
 
 
 @dataclasses.dataclass
+class Network:
+    """The link of a host to one network, as a probe finds it.
+
+    :ivar known: the engine's machine has a way there, so it can tell.
+    :ivar changed_at: when the link was last cut or healed.
+    :ivar unknown_since: when the way was lost, if it is.
+    """
+
+    works: bool = True
+    known: bool = True
+    changed_at: float = 0.0
+    unknown_since: float = 0.0
+
+
+MANAGEMENT = 'management'
+NETWORKS = (MANAGEMENT, 'storage', 'tenant')
+
+
+@dataclasses.dataclass
 class Host:
     """One hypervisor.
 
@@ -54,19 +73,20 @@ class Host:
     power: bool = True
     kernel: bool = True
     bus: bool = True
-    probe: bool = True
-    probe_known: bool = True
     agent: bool = True
     compute: bool = True
     autostart: bool = True
     starts: int = 1
     boot: int = 1
     booted_at: float = 0.0
-    answering_since: float = 0.0
+    running_since: float = 0.0
     capacity: int = 100
     guests: dict[str, bool] = dataclasses.field(default_factory=dict)
     beat_delay: float = 0.0
     beat_loss: bool = False
+    networks: dict[str, Network] = dataclasses.field(
+        default_factory=lambda: {name: Network() for name in NETWORKS}
+    )
 
     @property
     def system_uuid(self) -> str:
@@ -80,9 +100,13 @@ class Host:
     def running(self) -> bool:
         return self.power and self.kernel
 
-    @property
-    def answers_probe(self) -> bool:
-        return self.running and self.probe
+    def answers(self, network: str) -> bool:
+        """Whether a probe over that network would be answered."""
+        return self.running and self.networks[network].works
+
+    def answering_since(self, network: str) -> float:
+        """When it last began to be so."""
+        return max(self.running_since, self.networks[network].changed_at)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +124,7 @@ class World:
 
     :ivar clock_error: how far the store's clock is from ``now``.
     :ivar watch: called after everything that happens.
+    :ivar probed: networks of every host that the fencing map names.
     """
 
     def __init__(self, zones: dict[str, str]) -> None:
@@ -113,6 +138,7 @@ class World:
         }
         # Which device the fencing map names for a host.
         self.map = {name: name for name in self.hosts}
+        self.probed: tuple[str, ...] = ()
         self.bus = True
         self.bus_since = self.now
         self.watch: Callable[[str], None] = lambda what: None
@@ -189,7 +215,7 @@ class World:
         host.power = host.kernel = True
         host.boot += 1
         host.booted_at = self.now
-        host.answering_since = self.now
+        host.running_since = self.now
         host.agent = True
         host.compute = False
         self.watch(f'{name} is on')
@@ -210,7 +236,7 @@ class World:
         host = self.hosts[name]
         if host.power and not host.kernel:
             host.kernel = True
-            host.answering_since = self.now
+            host.running_since = self.now
             self.watch(f'{name} goes on')
 
     def compute_start(self, name: str) -> None:
@@ -225,11 +251,17 @@ class World:
         self.hosts[name].compute = False
         self.watch(f'nova-compute of {name} stopped')
 
-    def probe_net(self, name: str, works: bool) -> None:
-        host = self.hosts[name]
-        if works and not host.probe:
-            host.answering_since = self.now
-        host.probe = works
+    def net(self, name: str, network: str, works: bool) -> None:
+        """Cut or heal the link of a host."""
+        link = self.hosts[name].networks[network]
+        if works != link.works:
+            link.works, link.changed_at = works, self.now
+
+    def net_known(self, name: str, network: str, known: bool) -> None:
+        """Take or give the way from the engine's machine to it."""
+        link = self.hosts[name].networks[network]
+        if known != link.known:
+            link.known, link.unknown_since = known, self.now
 
     def bus_works(self, works: bool) -> None:
         if works != self.bus:
