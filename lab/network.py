@@ -79,10 +79,10 @@ def _add_host(plan: planning.Plan, host: planning.Host) -> None:
     _run('ip', '-n', inner, 'link', 'set', 'lo', 'up')
     for network in planning.NETWORKS:
         short = _SHORT[network]
-        outer, card = cable(host, network), f'{short}0'
+        outer, inside = cable(host, network), card(network)
         _run(
             'ip', '-n', control, 'link', 'add', outer, 'type', 'veth',
-            'peer', 'name', card, 'netns', inner,
+            'peer', 'name', inside, 'netns', inner,
         )  # fmt: skip
         _run(
             'ip', '-n', control, 'link', 'set', outer, 'master',
@@ -90,14 +90,19 @@ def _add_host(plan: planning.Plan, host: planning.Host) -> None:
         )  # fmt: skip
         _run(
             'ip', '-n', inner, 'address', 'add',
-            f'{host.address(network)}/24', 'dev', card,
+            f'{host.address(network)}/24', 'dev', inside,
         )  # fmt: skip
-        _run('ip', '-n', inner, 'link', 'set', card, 'up')
+        _run('ip', '-n', inner, 'link', 'set', inside, 'up')
 
 
 def cable(host: planning.Host, network: str) -> str:
     """Return the controller's end of a host's cable."""
     return f'{_SHORT[network]}-{host.name}'
+
+
+def card(network: str) -> str:
+    """Return the host's end of its cable."""
+    return f'{_SHORT[network]}0'
 
 
 def set_link(

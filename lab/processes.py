@@ -125,9 +125,34 @@ class Processes:
         record = {
             'pid': process.pid,
             'began': began(process.pid),
+            'argv': service.argv,
+            'environment': service.environment,
             'isolated': service.isolated,
         }
-        self._record(service.name).write_text(json.dumps(record))
+        self._plan.write(
+            'run', f'{service.name}.json', text=json.dumps(record)
+        )
+
+    def start_again(self, name: str) -> None:
+        """Start a service that was halted or killed, or died, as it was.
+
+        :raises LabError: it was never started, or it was stopped.
+        """
+        try:
+            record = json.loads(self._record(name).read_text())
+        except FileNotFoundError:
+            known = ', '.join(self.names())
+            raise planning.LabError(
+                f"There is no service '{name}' to start again, only {known}"
+            ) from None
+        self.start(
+            Service(
+                name,
+                tuple(record['argv']),
+                record['environment'],
+                isolated=record['isolated'],
+            )
+        )
 
     def wait(self, service: Service) -> None:
         """Return when a started service is ready.
@@ -197,16 +222,22 @@ class Processes:
 
     def stop(self, name: str, patience: float = 10.0) -> None:
         """End a service: politely, then for good."""
-        pid = self.pid(name)
-        if pid is not None:
+        self.halt(name, patience)
+        self._record(name).unlink(missing_ok=True)
+
+    def halt(self, name: str, patience: float = 10.0) -> None:
+        """End a service, but keep its record, so it can be started again."""
+        if self.pid(name) is None:
+            return
+        # It may end by itself meanwhile.
+        with contextlib.suppress(planning.LabError):
+            self.signal(name, signal.SIGTERM)
             # A frozen process would not hear it.
             self.signal(name, signal.SIGCONT)
-            self.signal(name, signal.SIGTERM)
-            deadline = time.monotonic() + patience
-            while self.pid(name) and time.monotonic() < deadline:
-                time.sleep(0.05)
-            self.kill(name)
-        self._record(name).unlink(missing_ok=True)
+        deadline = time.monotonic() + patience
+        while self.pid(name) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.kill(name)
 
     def kill(self, name: str) -> None:
         """End a service at once; its record stays, so it can be seen."""
