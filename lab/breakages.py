@@ -1,0 +1,465 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each way to break a lab: how it is caused, seen and undone.
+
+Undoing works on whatever is there: the fault may be half caused, or a host
+may have lost its power since, and its processes with it.
+"""
+
+import abc
+import collections.abc
+import dataclasses
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+import typing
+
+from lab import bmc
+from lab import hosts as hypervisors
+from lab import network
+from lab import plan as planning
+from lab import processes
+
+AGENTS = ('nova-compute', 'ceilometer-polling', 'libvirtd', 'sshd')
+
+# Services that listen, under which of PORTS, where the names differ.
+_PORT_NAMES = {
+    'nova-api': 'nova',
+    'gnocchi-api': 'gnocchi',
+    'aodh-api': 'aodh',
+}
+PATIENCE = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """What there is to break."""
+
+    plan: planning.Plan
+    processes: processes.Processes
+    hosts: hypervisors.Hosts
+
+
+class Fault(abc.ABC):
+    """One fault: a way to break something, and what.
+
+    :cvar parameters: what follows the name on the command line.
+    :ivar variant: the part of the name behind the colon.
+    """
+
+    parameters: typing.ClassVar[tuple[str, ...]] = ('HOST',)
+
+    def __init__(
+        self, world: World, variant: str, arguments: tuple[str, ...]
+    ) -> None:
+        self.world = world
+        self.variant = variant
+        self.arguments = arguments
+        self.host = self._host()
+        self.check()
+
+    def _host(self) -> planning.Host:
+        name = self.arguments[self.parameters.index('HOST')]
+        return self.world.plan.host(name)
+
+    def check(self) -> None:  # noqa: B027 most have nothing to check
+        """Raise LabError when the arguments make no sense."""
+
+    @abc.abstractmethod
+    def cause(self) -> None:
+        """Break it; it holds when this returns."""
+
+    @abc.abstractmethod
+    def heal(self) -> None:
+        """Undo it, or do nothing where it does not hold."""
+
+    @abc.abstractmethod
+    def holds(self) -> bool:
+        """Say whether it is in force, by looking at what was broken."""
+
+    @property
+    def is_on(self) -> bool:
+        return self.world.hosts.power(self.host) == 'on'
+
+    def number(self, least: float, most: float, what: str) -> float:
+        """Return the last argument as a number.
+
+        :raises LabError: it is not, or not one between these two.
+        """
+        text = self.arguments[-1]
+        try:
+            value = float(text)
+        except ValueError:
+            value = float('nan')
+        if not least <= value <= most:
+            raise planning.LabError(
+                f"{what} is a number from {least:g} to {most:g}, not '{text}'"
+            )
+        return value
+
+
+class Power(Fault):
+    """Cuts the power of a host: everything on it is dead at once."""
+
+    def cause(self) -> None:
+        self.world.hosts.power_off(self.host)
+
+    def heal(self) -> None:
+        self.world.hosts.power_on(self.host)
+
+    def holds(self) -> bool:
+        return not self.is_on
+
+
+class Hung(Fault):
+    """Freezes everything on a host, its guests too, as a hung kernel does."""
+
+    def cause(self) -> None:
+        self.world.hosts.freeze(self.host)
+
+    def heal(self) -> None:
+        if self.is_on:
+            self.world.hosts.thaw(self.host)
+
+    def holds(self) -> bool:
+        pid = self.world.hosts.pid(self.host)
+        return pid is not None and stopped(pid)
+
+
+class Network(Fault):
+    """Pulls the cable of a host to one network; its guests go on."""
+
+    def cause(self) -> None:
+        network.set_link(self.world.plan, self.host, self.variant, up=False)
+
+    def heal(self) -> None:
+        network.set_link(self.world.plan, self.host, self.variant, up=True)
+
+    def holds(self) -> bool:
+        return not network.link_is_up(self.world.plan, self.host, self.variant)
+
+
+class Loss(Fault):
+    """Loses so many packets of a hundred, both ways, on one network."""
+
+    parameters = ('HOST', 'PERCENT')
+
+    def check(self) -> None:
+        self.percent = round(self.number(1, 100, 'PERCENT'))
+
+    @property
+    def _table(self) -> str:
+        return f'lab_loss_{self.variant}'
+
+    def cause(self) -> None:
+        card = network.card(self.variant)
+        lose = f'numgen random mod 100 < {self.percent} counter drop'
+        self._nft(
+            f'table netdev {self._table} {{ }}\n'
+            f'delete table netdev {self._table}\n'
+            f'table netdev {self._table} {{\n'
+            + ''.join(
+                f'chain {way} {{ type filter hook {way} device "{card}" '
+                f'priority 0; {lose}; }}\n'
+                for way in ('ingress', 'egress')
+            )
+            + '}\n'
+        )
+
+    def heal(self) -> None:
+        self._nft(
+            f'table netdev {self._table} {{ }}\n'
+            f'delete table netdev {self._table}\n'
+        )
+
+    def holds(self) -> bool:
+        return f'table netdev {self._table}' in nft_tables(
+            self.world.plan, self.host
+        )
+
+    def _nft(self, text: str) -> None:
+        nft(self.world.plan, self.host, text)
+
+
+class Delay(Fault):
+    """Delays what a host and a service say to each other, so many ms each."""
+
+    parameters = ('HOST', 'MILLISECONDS')
+
+    def check(self) -> None:
+        self.seconds = self.number(1, 600_000, 'MILLISECONDS') / 1000
+
+    @property
+    def _service(self) -> str:
+        return f'delay-{self.variant}-{self.host.name}'
+
+    @property
+    def _port(self) -> int:
+        # One for each host and service, below the outgoing ones.
+        names = list(planning.PORTS)
+        place = self.host.number * len(names) + names.index(self.variant)
+        return 20000 + place
+
+    def cause(self) -> None:
+        there, port = planning.CONTROLLER, planning.PORTS[self.variant]
+        self.world.processes.stop(self._service)
+        self.world.processes.start_all(
+            [
+                processes.Service(
+                    self._service,
+                    (
+                        sys.executable, '-m', 'lab.proxy',
+                        f'--listen={there}:{self._port}',
+                        f'--to={there}:{port}',
+                        f'--delay={self.seconds}',
+                    ),
+                    ready=lambda: answers(self._port),
+                )
+            ]
+        )  # fmt: skip
+        # Connections that are open are reset: they would go on undelayed.
+        nft(
+            self.world.plan,
+            self.host,
+            f'{self._gone}table inet {self._table} {{\n'
+            'chain nat { type nat hook output priority -100; '
+            f'ip daddr {there} tcp dport {port} '
+            f'dnat ip to {there}:{self._port}; }}\n'
+            'chain filter { type filter hook output priority 0; '
+            f'ip daddr {there} tcp dport {port} reject with tcp reset; }}\n'
+            '}\n',
+        )
+
+    @property
+    def _table(self) -> str:
+        return f'lab_delay_{self.variant}'
+
+    @property
+    def _gone(self) -> str:
+        """Return commands that remove the table, be it there or not."""
+        table = f'table inet {self._table}'
+        return f'{table} {{ }}\ndelete {table}\n'
+
+    def heal(self) -> None:
+        nft(self.world.plan, self.host, self._gone)
+        self.world.processes.stop(self._service)
+
+    def holds(self) -> bool:
+        return self.world.processes.pid(
+            self._service
+        ) is not None and f'table inet {self._table}' in nft_tables(
+            self.world.plan, self.host
+        )
+
+
+class Agent(Fault):
+    """An agent of a host, frozen or killed; its guests go on."""
+
+    def __init__(
+        self,
+        agent: str,
+        world: World,
+        variant: str,
+        arguments: tuple[str, ...],
+    ) -> None:
+        self.agent = agent
+        super().__init__(world, variant, arguments)
+
+    def check(self) -> None:
+        if self.agent == 'libvirtd' and self.host.kind != planning.REAL:
+            raise planning.LabError(
+                f"'{self.host.name}' is a fake host: it has no libvirtd"
+            )
+
+    def cause(self) -> None:
+        action = 'freeze' if self.variant == 'frozen' else 'kill'
+        self.world.hosts.agent(self.host, self.agent, action)
+
+    def heal(self) -> None:
+        # Without power there is none to heal, and the next one is sound.
+        if self.is_on:
+            action = 'thaw' if self.variant == 'frozen' else 'start'
+            self.world.hosts.agent(self.host, self.agent, action)
+
+    def holds(self) -> bool:
+        if not self.is_on:
+            return False
+        state = self.world.hosts.agents(self.host)[self.agent]
+        return state == ('frozen' if self.variant == 'frozen' else 'stopped')
+
+
+class Clock(Fault):
+    """Sets the clock of an agent so many seconds off; it is restarted."""
+
+    parameters = ('HOST', 'SECONDS')
+
+    def check(self) -> None:
+        year = 366 * 86400
+        self.seconds = self.number(-year, year, 'SECONDS')
+
+    def cause(self) -> None:
+        self.world.hosts.agent(self.host, self.variant, 'stop')
+        self.world.hosts.agent(
+            self.host, self.variant, 'start', clock_offset=self.seconds
+        )
+
+    def heal(self) -> None:
+        # The next power on starts it with the right time.
+        if self.is_on:
+            self.world.hosts.agent(self.host, self.variant, 'stop')
+            self.world.hosts.agent(self.host, self.variant, 'start')
+
+    def holds(self) -> bool:
+        pid = self.world.hosts.pid(self.host)
+        return pid is not None and any(
+            self.variant in _read(each, 'cmdline')
+            and '\0FAKETIME=' in _read(each, 'environ')
+            for each in processes.tree(pid)
+        )
+
+
+class Bmc(Fault):
+    """Has a BMC lie, ignore commands, fail or hang, over both protocols."""
+
+    @property
+    def _text(self) -> str:
+        return self.variant
+
+    def cause(self) -> None:
+        bmc.set_fault(self.world.plan, self.host, self._text)
+
+    def heal(self) -> None:
+        # Another fault may have taken its place since.
+        if self.holds():
+            bmc.set_fault(self.world.plan, self.host, bmc.NONE)
+
+    def holds(self) -> bool:
+        return bmc.fault(self.world.plan, self.host).kind == self.variant
+
+
+class SlowBmc(Bmc):
+    """Has a BMC answer, and act, so many seconds late."""
+
+    parameters = ('HOST', 'SECONDS')
+
+    def check(self) -> None:
+        self.number(0, 600, 'SECONDS')
+
+    @property
+    def _text(self) -> str:
+        return f'{self.variant}:{self.arguments[-1]}'
+
+
+class Service(Fault):
+    """Ends a service of the control plane, kills it, or freezes it."""
+
+    parameters = ()
+
+    def __init__(
+        self,
+        service: str,
+        world: World,
+        variant: str,
+        arguments: tuple[str, ...],
+    ) -> None:
+        self.service = service
+        super().__init__(world, variant, arguments)
+
+    def _host(self) -> planning.Host | None:
+        return None
+
+    def check(self) -> None:
+        known = self.world.processes.names()
+        if self.service not in known:
+            raise planning.LabError(
+                f"There is no service '{self.service}' in this lab, only "
+                f'{", ".join(known)}'
+            )
+
+    def cause(self) -> None:
+        if self.variant == 'frozen':
+            self.world.processes.signal(self.service, signal.SIGSTOP)
+        elif self.variant == 'killed':
+            self.world.processes.kill(self.service)
+        else:
+            self.world.processes.halt(self.service)
+
+    def heal(self) -> None:
+        """Return when it listens again, where it listens at all."""
+        if self.world.processes.pid(self.service) is not None:
+            self.world.processes.signal(self.service, signal.SIGCONT)
+        else:
+            self.world.processes.start_again(self.service)
+        port = planning.PORTS.get(_PORT_NAMES.get(self.service, self.service))
+        if port is not None:
+            wait(lambda: answers(port), PATIENCE, f'{self.service} to listen')
+
+    def holds(self) -> bool:
+        pid = self.world.processes.pid(self.service)
+        if self.variant == 'frozen':
+            return pid is not None and stopped(processes.tree(pid)[-1])
+        return pid is None
+
+
+def stopped(pid: int) -> bool:
+    """Say whether a process is frozen."""
+    return _read(pid, 'stat').rpartition(')')[2].split()[:1] in (['T'], ['t'])
+
+
+def _read(pid: int, name: str) -> str:
+    """Return a file of a process, nothing when it has ended."""
+    try:
+        return pathlib.Path(f'/proc/{pid}/{name}').read_text(errors='replace')
+    except OSError:
+        return ''
+
+
+def answers(port: int) -> bool:
+    """Say whether somebody listens on a port of the control namespace."""
+    with socket.socket() as probe:
+        probe.settimeout(2.0)
+        return probe.connect_ex((planning.CONTROLLER, port)) == 0
+
+
+def wait(
+    true: collections.abc.Callable[[], bool], timeout: float, what: str
+) -> None:
+    """Return when something has become true.
+
+    :param what: completes 'waited for'.
+    :raises LabError: it has not, in time.
+    """
+    deadline = time.monotonic() + timeout
+    while not true():
+        if time.monotonic() > deadline:
+            raise planning.LabError(
+                f"Waited {timeout:.0f} s for {what} in vain; see 'lab status'"
+            )
+        time.sleep(0.1)
+
+
+def nft(plan: planning.Plan, host: planning.Host, text: str) -> str:
+    """Run commands of nft in a host's network namespace.
+
+    :raises LabError: it refuses them.
+    """
+    done = subprocess.run(
+        processes.inside(plan.host_namespace(host), 'nft', '-f', '-'),
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise planning.LabError(
+            f"nft refuses what was to be done in '{host.name}': "
+            f'{done.stderr.strip()}'
+        )
+    return done.stdout
+
+
+def nft_tables(plan: planning.Plan, host: planning.Host) -> list[str]:
+    """Return the tables of a host's network namespace, as nft lists them."""
+    return nft(plan, host, 'list tables\n').splitlines()
