@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Telemetry and alarming of a lab, and what of ours lives on them.
+
+Real gnocchi, ceilometer and aodh with one worker each, our watcher, our
+webhook, our engine. They need MariaDB, RabbitMQ and keystone to answer.
+"""
+
+import collections.abc
+import contextlib
+import os
+import pathlib
+import sys
+
+from lab import database
+from lab import engine
+from lab import identity
+from lab import plan as planning
+from lab import processes as running
+from lab import telemetry_files
+from lab import wsgi
+
+ALARM = 'ha-host-down'
+ESTABLISHED = '01'
+
+
+class Telemetry:
+    """Everything between a heartbeat and the engine.
+
+    :ivar say: is told each stage.
+    """
+
+    def __init__(
+        self,
+        plan: planning.Plan,
+        processes: running.Processes,
+        say: collections.abc.Callable[[str], None],
+    ) -> None:
+        self._plan = plan
+        self._processes = processes
+        self._say = say
+
+    def up(self) -> None:
+        """Bring everything to answering; the engine observes."""
+        self._say('Telemetry and alarms')
+        self.write_files()
+        prepare_gnocchi(self._plan)
+        self._processes.start_all(self.services())
+        create_alarm(self._plan)
+
+    def write_files(self) -> None:
+        """Write what the services read; keystone answers by now."""
+        engine.write_conf(self._plan)
+        engine.write_fencing(self._plan)
+        telemetry_files.write(self._plan)
+
+    def services(self) -> list[running.Service]:
+        """Return all of them, those first that others wait for."""
+        plan, processes = self._plan, self._processes
+        return [
+            *apis(plan),
+            daemon(plan, processes, 'aodh-listener'),
+            daemon(plan, processes, 'aodh-notifier'),
+            ceilometer_notification(plan, processes),
+            ceilometer_central(plan, processes),
+            engine.service(plan),
+            metricd(plan),
+            daemon(plan, processes, 'aodh-evaluator', port='mariadb'),
+        ]
+
+
+def polling_conf(plan: planning.Plan, host: planning.Host) -> str:
+    """Return ceilometer.conf for a host's ``ceilometer-polling``.
+
+    The host's identity is read from hosts/NAME/product_uuid and boot_id.
+    """
+    return str(telemetry_files.write_host(plan, host))
+
+
+def prepare_gnocchi(plan: planning.Plan) -> None:
+    """Make gnocchi's directories; its tables are there."""
+    plan.path('gnocchi', 'tooz').mkdir(exist_ok=True)
+    engine.run(
+        plan,
+        [
+            running.program('gnocchi-upgrade'),
+            '--config-file',
+            str(plan.path('telemetry', 'gnocchi.conf')),
+            '--skip-index',
+            '--skip-archive-policies-creation',
+            f'--sacks-number={telemetry_files.SACKS}',
+        ],
+    )
+
+
+def apis(plan: planning.Plan) -> list[running.Service]:
+    """Return gnocchi's and aodh's API and our webhook."""
+    # Where they look for gnocchi.conf and aodh.conf, keystone's middleware
+    # as well.
+    home = {'HOME': str(plan.path('telemetry'))}
+    webhook = {'NOVA_HA_CONFIG': str(engine.conf_file(plan))}
+    return [
+        wsgi.service(
+            'aodh-api', 'aodh.wsgi.api:application', home, port_name='aodh'
+        ),
+        wsgi.service(
+            'gnocchi-api',
+            'gnocchi.rest.wsgi:application',
+            home,
+            port_name='gnocchi',
+        ),
+        wsgi.service('webhook', 'aodh_actions.wsgi:application', webhook),
+    ]
+
+
+def daemon(
+    plan: planning.Plan,
+    processes: running.Processes,
+    name: str,
+    port: str = 'rabbitmq',
+) -> running.Service:
+    """Return one of aodh's services; it is ready when it has connected."""
+    return running.Service(
+        name,
+        (
+            running.program(name),
+            '--config-file',
+            str(plan.path('telemetry', 'aodh.conf')),
+        ),
+        ready=lambda: connected(processes.pid(name), planning.PORTS[port]),
+    )
+
+
+def ceilometer_notification(
+    plan: planning.Plan, processes: running.Processes
+) -> running.Service:
+    """Return the agent that stores heartbeats and passes events on."""
+    name = 'ceilometer-notification'
+    return running.Service(
+        name,
+        (
+            running.program('ceilometer-agent-notification'),
+            '--config-file',
+            str(plan.path('telemetry', f'{name}.conf')),
+        ),
+        ready=lambda: connected(
+            processes.pid(name), planning.PORTS['rabbitmq']
+        ),
+    )
+
+
+def ceilometer_central(
+    plan: planning.Plan, processes: running.Processes
+) -> running.Service:
+    """Return the watcher; its first look is a query of the store."""
+    name = 'ceilometer-central'
+    return running.Service(
+        name,
+        (
+            running.program('ceilometer-polling'),
+            '--polling-namespaces',
+            'ha_central',
+            '--config-file',
+            str(plan.path('telemetry', f'{name}.conf')),
+        ),
+        ready=lambda: connected(
+            processes.pid(name), planning.PORTS['mariadb']
+        ),
+    )
+
+
+def metricd(plan: planning.Plan) -> running.Service:
+    """Return what turns gnocchi's new measures into readable ones."""
+    return running.Service(
+        'gnocchi-metricd',
+        (
+            running.program('gnocchi-metricd'),
+            '--config-file',
+            str(plan.path('telemetry', 'gnocchi.conf')),
+        ),
+    )
+
+
+def connected(pid: int | None, port: int) -> bool:
+    """Say whether a service has a connection to a port of the controller.
+
+    A daemon that serves no port shows in no other way that it works.
+
+    :raises OSError: it ended meanwhile.
+    """
+    if pid is None:
+        return False
+    sockets = set()
+    table = pathlib.Path(f'/proc/{pid}/net/tcp').read_text()
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if fields[2].endswith(f':{port:04X}') and fields[3] == ESTABLISHED:
+            sockets.add(f'socket:[{fields[9]}]')
+    for each in running.tree(pid):
+        for descriptor in pathlib.Path(f'/proc/{each}/fd').iterdir():
+            with contextlib.suppress(OSError):
+                if os.readlink(descriptor) in sockets:
+                    return True
+    return False
+
+
+def create_alarm(plan: planning.Plan) -> None:
+    """Create the event alarm for all hosts, as the guide tells to."""
+    auth = identity.credentials(plan, engine.USER)
+    environment = {f'OS_{name.upper()}': value for name, value in auth.items()}
+    environment['OS_AUTH_TYPE'] = 'password'
+    environment['OS_REGION_NAME'] = planning.REGION
+    engine.run(
+        plan,
+        [
+            running.program('openstack'),
+            *('alarm', 'create', '--name', ALARM, '--type', 'event'),
+            *('--event-type', 'compute.host.down', '--severity', 'critical'),
+            *('--repeat-actions', 'True', '--alarm-action'),
+            'trust+nova-ha://',
+        ],
+        environment,
+    )
+
+
+def _gnocchi_command(plan: planning.Plan) -> list[str]:
+    conf = _schema_conf(plan, 'gnocchi', 'indexer', 'url')
+    return [sys.executable, '-m', 'lab.gnocchi_schema', conf]
+
+
+def _aodh_command(plan: planning.Plan) -> list[str]:
+    conf = _schema_conf(plan, 'aodh', 'database', 'connection')
+    return [running.program('aodh-dbsync'), '--config-file', conf]
+
+
+def _store_command(plan: planning.Plan) -> list[str]:
+    conf = _schema_conf(
+        plan, engine.DATABASE, 'nova_ha_database', 'connection'
+    )
+    program = running.program('nova-ha-manage')
+    return [program, '--config-file', conf, 'db', 'sync']
+
+
+def _schema_conf(
+    plan: planning.Plan, name: str, group: str, option: str
+) -> str:
+    """Write the configuration of a command that needs nothing but MariaDB."""
+    text = engine.ini({group: {option: plan.database_url(name)}})
+    return str(plan.write('telemetry', 'schema', f'{name}.conf', text=text))
+
+
+_ALEMBIC = ('SQLAlchemy', 'alembic', 'oslo.db')
+
+for _one in (
+    database.Schema(
+        'gnocchi',
+        ('gnocchi',),
+        _gnocchi_command,
+        ('gnocchi', 'ceilometer', *_ALEMBIC),
+        (planning.ROOT / 'lab' / 'gnocchi_schema.py',),
+    ),
+    database.Schema('aodh', ('aodh',), _aodh_command, ('aodh', *_ALEMBIC)),
+    database.Schema(
+        engine.DATABASE,
+        (engine.DATABASE,),
+        _store_command,
+        _ALEMBIC,
+        (planning.ROOT / 'nova_ha_plugins' / 'store',),
+    ),
+):
+    database.schema(_one)
