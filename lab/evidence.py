@@ -3,8 +3,9 @@
 
 Two witnesses that know nothing of nova: each guest's log on its own disk
 (:file:`guest_init.c`), and each host's ledger of the QEMUs that ran there
-(:mod:`lab.host_init`). All of it is on one machine, so there is one clock;
-that of a guest is right to a second.
+(:mod:`lab.host_init`). All of it is on one machine, so there is one clock.
+A guest writes whole seconds of it, rounded down: what follows one another
+never seems to overlap.
 """
 
 import collections.abc
@@ -37,7 +38,7 @@ class Run:
         own.
     :ivar run: by chance, so two starts can be told apart.
     :ivar boot: how often this disk has been started, this time included.
-    :ivar first: when it was up, in seconds.
+    :ivar first: when it was up, in whole seconds.
     :ivar last: when it was last known to be alive.
     :ivar moved: how often it found somebody else in its place on the disk.
     :ivar end: 'none', or 'button' after an orderly stop.
@@ -47,8 +48,8 @@ class Run:
     disk: str
     run: str
     boot: int
-    first: float
-    last: float
+    first: int
+    last: int
     beats: int
     moved: int
     end: str
@@ -171,8 +172,8 @@ def parse_area(area: bytes, disk: str) -> list[Run]:
                 disk=disk,
                 run=fields['run'],
                 boot=int(fields['boot']),
-                first=int(fields['first']) / 1000,
-                last=int(fields['last']) / 1000,
+                first=int(fields['first']),
+                last=int(fields['last']),
                 beats=int(fields['beats']),
                 moved=int(fields['moved']),
                 end=fields['end'],

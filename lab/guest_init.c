@@ -15,10 +15,12 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <linux/input.h>
+#include <linux/rtc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/reboot.h>
@@ -37,6 +39,7 @@
 
 static char *slot;
 static int disk;
+static int rtc;
 static char uuid[64] = "unknown";
 static char run[17];
 static long number;
@@ -45,20 +48,32 @@ static long beats, moved;
 static struct pollfd button[BUTTONS];
 static int buttons;
 
-static long long now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
 static void fail(const char *what)
 {
 	printf("GUEST-FAILED uuid=%s %s: %s\n", uuid, what, strerror(errno));
 	/* PID 1 must not end; the text stays readable on the console. */
 	for (;;)
 		pause();
+}
+
+/* The clock of the machine under all hosts, in whole seconds. The guest's own
+ * clock would be off by as much as its start was disturbed by others. */
+static long long now(void)
+{
+	struct rtc_time read;
+	struct tm time;
+
+	if (ioctl(rtc, RTC_RD_TIME, &read))
+		fail("read the clock");
+	time = (struct tm){
+		.tm_sec = read.tm_sec,
+		.tm_min = read.tm_min,
+		.tm_hour = read.tm_hour,
+		.tm_mday = read.tm_mday,
+		.tm_mon = read.tm_mon,
+		.tm_year = read.tm_year,
+	};
+	return timegm(&time);
 }
 
 static void load_modules(void)
@@ -139,7 +154,7 @@ static void beat(const char *end)
 	snprintf(slot, SLOT,
 		 MARK " uuid=%s run=%s boot=%ld first=%lld last=%lld beats=%ld "
 		 "moved=%ld end=%s\n",
-		 uuid, run, number, first, now_ms(), beats, moved, end);
+		 uuid, run, number, first, now(), beats, moved, end);
 	if (pwrite(disk, slot, SLOT, AREA_AT + (number - 1) * SLOT) != SLOT)
 		fail("write the disk");
 }
@@ -181,13 +196,14 @@ int main(void)
 	mount("sysfs", "/sys", "sysfs", 0, NULL);
 	load_modules();
 	read_uuid();
+	rtc = open("/dev/rtc0", O_RDONLY);
 	slot = aligned_alloc(SLOT, SLOT);
 	open_disk();
 	/* The kernel may have no entropy yet; to be unique is enough. */
 	syscall(SYS_getrandom, &chance, sizeof(chance), GRND_INSECURE);
 	chance ^= __builtin_ia32_rdtsc() * 0x9e3779b97f4a7c15ULL;
 	snprintf(run, sizeof(run), "%016llx", chance);
-	first = now_ms();
+	first = now();
 	take_slot();
 	beat("none");
 	printf("GUEST-UP uuid=%s boots=%ld run=%s time=%lld\n", uuid, number,

@@ -338,10 +338,7 @@ class Hosts:
         pid = self.pid(host)
         if pid is None:
             return {}
-        found = {
-            server: 'shut off'
-            for server in host_files.defined(self._plan, host)
-        }
+        found = dict.fromkeys(host_files.defined(self._plan, host), 'shut off')
         space = os.stat(f'/proc/{pid}/ns/pid').st_ino
         for each in _in_namespace('pid', space):
             server = _server(each)
