@@ -95,6 +95,11 @@ initial_ram_allocation_ratio = 4.0
 virt_type = qemu
 cpu_mode = none
 hw_machine_type = x86_64=pc
+# All hosts have one page cache: a guest that starts reads its kernel from
+# there, in half the time. What a guest flushes still is on the disk.
+disk_cachemodes = file=writeback
+# MiB for translated code of a guest, which otherwise would grow to hundreds.
+tb_cache_size = 32
 # The guests do not listen.
 wait_soft_reboot_seconds = 1
 [vnc]
