@@ -131,6 +131,7 @@ class Hosts:
             evidence.keep(plan, host)
             self._file(host, 'socket').unlink(missing_ok=True)
             command = host_files.boot_command(plan, host)
+            network.set_cards(plan, host, up=True)
             with self._console(host).open('ab') as log:
                 subprocess.run(
                     command,
@@ -178,6 +179,9 @@ class Hosts:
             self._cut(host)
 
     def _cut(self, host: planning.Host) -> None:
+        if network.exists(self._plan.host_namespace(host)):
+            # First: nothing of it may say goodbye to anybody.
+            network.set_cards(self._plan, host, up=False)
         pid = self.pid(host)
         if pid is None:
             return

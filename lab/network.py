@@ -128,6 +128,19 @@ def link_is_up(plan: planning.Plan, host: planning.Host, network: str) -> bool:
     return ',UP' in shown.partition('>')[0]
 
 
+def set_cards(plan: planning.Plan, host: planning.Host, up: bool) -> None:
+    """Give the network cards of a host power, or take it from them.
+
+    Without, its namespace would go on refusing connections, which only a
+    machine that is on does, and killed processes would say goodbye.
+    """
+    for network in planning.NETWORKS:
+        _run(
+            'ip', '-n', plan.host_namespace(host), 'link', 'set',
+            f'{_SHORT[network]}0', 'up' if up else 'down',
+        )  # fmt: skip
+
+
 def remains(prefix: str) -> list[str]:
     """Return the namespaces whose name begins so: a lab's, hosts first."""
     directory = pathlib.Path('/run/netns')
