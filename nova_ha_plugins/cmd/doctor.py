@@ -19,8 +19,10 @@ import sqlalchemy as sa
 
 from nova_ha_plugins.cmd import checks
 from nova_ha_plugins.cmd import finding
+from nova_ha_plugins.cmd import networks
 from nova_ha_plugins.conf import opts
 from nova_ha_plugins.engine import doors
+from nova_ha_plugins.engine import probe
 from nova_ha_plugins.fencing import door as fencing_door
 from nova_ha_plugins.fencing import map as fencing_map
 from nova_ha_plugins.nova import client as nova_client
@@ -152,6 +154,32 @@ def _examine_hosts(conf: cfg.ConfigOpts, look: _Look) -> None:
             checks.device(host, reported, _power(fencing, host))
             for host in fencing.hosts()
         ]
+    if services is not None and beats is not None and fencing is not None:
+        _examine_networks(conf, look, services, beats)
+
+
+def _examine_networks(
+    conf: cfg.ConfigOpts,
+    look: _Look,
+    services: typing.Iterable[views.ServiceView],
+    beats: typing.Iterable[views.Beat],
+) -> None:
+    """Knock at every living host, wherever the engine would."""
+    prober = look.at('networks', lambda: probe.TcpProbe(conf))
+    if prober is None:
+        return
+    living = {
+        beat.host
+        for beat in beats
+        if beat.age < conf.nova_ha.heartbeat_timeout
+    }
+    for service in services:
+        if service.host in living:
+            look.findings += networks.check(
+                service.host,
+                prober.probe_all(service.host, service.address),
+                conf.gates.management_lost,
+            )
 
 
 def _secret_files(conf: cfg.ConfigOpts) -> dict[str, int]:

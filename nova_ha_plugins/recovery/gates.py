@@ -172,9 +172,10 @@ def _degraded(
 ) -> Hold:
     return Hold(
         'degraded',
-        f"Host '{subject.host}' sends no heartbeat but answers the probe, so "
-        f'its servers may run ({evidence.told(readings)}). Nothing is '
-        'fenced; check its telemetry and the message bus.',
+        f"Host '{subject.host}' sends no heartbeat but "
+        f'{evidence.answers(evidence.answering(readings))}, so its servers '
+        f'may run ({evidence.told(readings)}). Nothing is fenced; check its '
+        'telemetry and the message bus.',
     )
 
 

@@ -80,6 +80,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 # What every run needs to be worth anything.
 _CORE = ('power', 'hang', 'hang', 'back')
+# And one in which several networks are probed.
+_NETWORKS = ('isolation', 'agent', 'storage-link', 'storage-way')
 
 
 def plan(seed: int) -> language.Story:
@@ -110,6 +112,8 @@ def plan(seed: int) -> language.Story:
                 ]
             )
     kinds = [*_CORE, *chance.sample(sorted(KINDS), chance.randint(2, 9))]
+    if story.networks:
+        kinds += _NETWORKS
     for _ in range(chance.randint(3, 14)):
         story.events += _fault(chance, chance.choice(kinds), hosts, servers)
     return story

@@ -12,7 +12,9 @@ from oslo_config import cfg
 from oslo_config import generator
 
 from nova_ha_plugins.conf import config
+from nova_ha_plugins.conf import gates
 from nova_ha_plugins.conf import opts
+from nova_ha_plugins.recovery import evidence
 
 # Options of keystoneauth1 bring their own words.
 FOREIGN = {'nova'}
@@ -119,6 +121,21 @@ class TestDefaults(unittest.TestCase):
         self.assertEqual(1, self.conf.gates.storm_max_hosts)
         self.assertEqual(0.10, self.conf.gates.storm_max_share)
         self.assertEqual(600.0, self.conf.gates.storm_window)
+
+    def test_host_without_its_management_network_is_left_alone(self):
+        self.assertEqual('alert', self.conf.gates.management_lost)
+        self.assertRaises(
+            ValueError,
+            self.conf.set_override,
+            'management_lost',
+            'migrate',
+            'gates',
+        )
+
+    def test_policies_of_the_core_are_the_choices_of_the_option(self):
+        (opt,) = (o for o in gates.gates_opts if o.name == 'management_lost')
+
+        self.assertEqual(list(evidence.Response), list(opt.type.choices))
 
     def test_related_options_are_in_the_order_their_help_demands(self):
         conf = self.conf

@@ -12,6 +12,7 @@ from unittest import mock
 
 from oslo_config import cfg
 import testtools
+import yaml
 
 from nova_ha_plugins.conf import fencing as fencing_conf
 from nova_ha_plugins.conf import probe as probe_conf
@@ -78,6 +79,71 @@ class ProbeTest(testtools.TestCase):
 
         self.assertEqual(incident.Sign.ALIVE, prober.probe('cmp-1', '').sign)
         self.assertEqual(incident.Sign.UNKNOWN, prober.probe('other', '').sign)
+
+    def mapped(self, timeout=0.3, probe='', **networks):
+        entry = {'driver': 'redfish', 'networks': networks}
+        if probe:
+            entry['probe'] = probe
+        with tempfile.NamedTemporaryFile('w', suffix='.yaml') as target:
+            yaml.safe_dump(
+                {'hosts': {'cmp-1': entry}}, target, sort_keys=False
+            )
+            target.flush()
+            return self.make(timeout=timeout, map_file=target.name)
+
+    def silent_address(self):
+        """Accepts connections and never says a word."""
+        server = socket.create_server(('127.0.0.1', 0))
+        self.addCleanup(server.close)
+        return f'127.0.0.1:{server.getsockname()[1]}'
+
+    def test_each_network_of_the_map_is_a_channel(self):
+        self.serve(lambda connection: connection.sendall(b'x'))
+        prober = self.mapped(
+            tenant='no-such-host.invalid', storage=self.address
+        )
+
+        found = prober.probe_all('cmp-1', self.silent_address())
+
+        self.assertEqual(
+            [
+                ('probe', incident.Sign.SILENT),
+                ('probe:tenant', incident.Sign.UNKNOWN),
+                ('probe:storage', incident.Sign.ALIVE),
+            ],
+            [(each.channel, each.sign) for each in found],
+        )
+        self.assertEqual({42.0}, {each.at for each in found})
+
+    def test_host_without_networks_has_the_plain_probe_only(self):
+        prober = self.mapped(storage=self.address)
+
+        (found,) = prober.probe_all('cmp-2', '')
+
+        self.assertEqual('probe', found.channel)
+        self.assertEqual(incident.Sign.UNKNOWN, found.sign)
+
+    def test_address_of_the_map_wins_beside_networks_as_well(self):
+        self.serve(lambda connection: connection.sendall(b'x'))
+        prober = self.mapped(probe=self.address, storage=self.silent_address())
+
+        found = prober.probe_all('cmp-1', self.silent_address())
+
+        self.assertEqual(
+            [incident.Sign.ALIVE, incident.Sign.SILENT],
+            [each.sign for each in found],
+        )
+
+    def test_silent_networks_cost_one_timeout_together(self):
+        networks = {f'net{n}': self.silent_address() for n in range(4)}
+        prober = self.mapped(timeout=1.0, **networks)
+        began = time.monotonic()
+
+        found = prober.probe_all('cmp-1', self.silent_address())
+
+        self.assertLess(time.monotonic() - began, 2.5)
+        self.assertEqual({incident.Sign.SILENT}, {f.sign for f in found})
+        self.assertEqual(5, len(found))
 
     def test_refusal_is_a_sign_of_life(self):
         self.server.close()

@@ -140,6 +140,99 @@ class MapTest(MapCase):
             "key 'probe'",
         )
 
+    def networks(self, text):
+        return f'hosts: {{cmp-1: {{driver: redfish, networks: {text}}}}}\n'
+
+    def test_networks_are_kept_in_their_order(self):
+        self.write(
+            self.networks(
+                "{tenant: '10.2.0.1:22', storage: cmp-1.san, "
+                "san_2: '[2001:db8::1]:16509'}"
+            )
+        )
+
+        (entry,) = fencing_map.load(self.path).values()
+
+        self.assertEqual(
+            [
+                ('tenant', '10.2.0.1:22'),
+                ('storage', 'cmp-1.san'),
+                ('san_2', '[2001:db8::1]:16509'),
+            ],
+            list(entry.networks.items()),
+        )
+        self.assertNotIn('networks', entry.options)
+
+    def test_host_without_networks_has_none(self):
+        for text in ('{}', ''):
+            self.write(self.networks(text))
+
+            (entry,) = fencing_map.load(self.path).values()
+
+            self.assertEqual({}, entry.networks)
+
+    def test_networks_that_are_no_mapping_are_refused(self):
+        self.wrong(
+            self.networks('[10.0.0.1]'),
+            "host 'cmp-1', key 'networks'",
+            'a value of type list',
+        )
+
+    def test_wrong_name_of_a_network_is_refused(self):
+        for name in ('Storage', '1st', "'a b'", "'a:b'", '7', "''", 'a' * 33):
+            self.wrong(
+                self.networks(f'{{{name}: 10.0.0.1}}'),
+                "host 'cmp-1', key 'networks'",
+                'expected the name of a network',
+            )
+
+    def test_name_of_the_plain_probes_network_is_refused(self):
+        self.wrong(
+            self.networks('{management: 10.0.0.1}'),
+            "key 'networks.management'",
+            "key 'probe'",
+        )
+
+    def test_wrong_address_names_host_and_network(self):
+        for address in ('7', "''", "':22'", "'a:ssh'", "'a b'", '[]'):
+            self.wrong(
+                self.networks(f'{{storage: {address}}}'),
+                "host 'cmp-1', key 'networks.storage'",
+                "expected 'address' or 'address:port'",
+            )
+
+    def test_malformed_probe_is_refused(self):
+        self.wrong(
+            'hosts: {cmp-1: {driver: redfish, probe: "cmp-1:ssh"}}\n',
+            "host 'cmp-1', key 'probe'",
+            "found 'cmp-1:ssh'",
+        )
+
+    def test_address_of_two_channels_is_refused(self):
+        self.wrong(
+            self.networks('{storage: Cmp-1.san, tenant: cmp-1.san}'),
+            "host 'cmp-1', key 'networks.tenant'",
+            "key 'networks.storage' of host 'cmp-1' as well",
+        )
+        self.wrong(
+            """
+            hosts:
+              cmp-1: {driver: redfish, probe: '10.0.0.1:22'}
+              cmp-2: {driver: redfish, networks: {storage: '10.0.0.1:22'}}
+            """,
+            "host 'cmp-2', key 'networks.storage'",
+            "key 'probe' of host 'cmp-1' as well",
+        )
+
+    def test_ports_of_one_address_are_channels_of_their_own(self):
+        self.write(
+            self.networks("{storage: '127.0.0.1:1', tenant: '127.0.0.1:2'}")
+        )
+
+        (entry,) = fencing_map.load(self.path).values()
+
+        self.assertEqual(2, len(entry.networks))
+
     def test_one_device_for_two_hosts_is_refused(self):
         self.wrong(
             """

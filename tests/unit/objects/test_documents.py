@@ -163,6 +163,23 @@ class TestDocuments(unittest.TestCase):
         ):
             documents.loads(values.HostRecord, json.dumps(primitive))
 
+    def test_isolated_host_is_degraded_in_the_words_of_an_older_one(self):
+        subject = documents.loads(
+            incident.Incident, (STORED / 'HaIncident-1.1.json').read_text()
+        )
+
+        older = json.loads(documents.dumps(subject, '1.0'))
+        back = documents.loads(incident.Incident, json.dumps(older))
+
+        self.assertEqual('1.0', older['nova_ha_object.version'])
+        self.assertNotIn('answered_at', older['nova_ha_object.data'])
+        self.assertEqual(
+            dataclasses.replace(
+                subject, verdict=incident.Verdict.DEGRADED, answered_at=None
+            ),
+            back,
+        )
+
     def test_document_of_another_kind_is_refused(self):
         text = documents.dumps(values.HostRecord('cmp-1'))
 

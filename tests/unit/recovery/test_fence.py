@@ -6,6 +6,7 @@ import dataclasses
 import unittest
 
 from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
@@ -129,10 +130,68 @@ class AssessTest(unittest.TestCase):
             {'probe': Sign.ALIVE},
             {'probe': Sign.UNKNOWN},
             {'heartbeat': Sign.UNKNOWN},
+            {'storage': Sign.ALIVE},
+            {'storage': Sign.UNKNOWN},
         ):
             found = after(examples.make(), examples.assessed(**signs))
 
             self.assertNotEqual(Phase.FENCING, found.phase)
+
+    def test_a_lost_management_network_is_fenced_where_policy_says_so(self):
+        for signs, phase in (
+            ({'storage': Sign.ALIVE}, Phase.FENCING),
+            ({'storage': Sign.ALIVE, 'probe': Sign.ALIVE}, Phase.HELD),
+            ({'storage': Sign.ALIVE, 'probe': Sign.UNKNOWN}, Phase.HELD),
+            ({'storage': Sign.UNKNOWN}, Phase.HELD),
+        ):
+            with self.subTest(**signs):
+                found = after(
+                    examples.make(),
+                    examples.assessed(
+                        management_lost=evidence.Response.FENCE, **signs
+                    ),
+                )
+
+                self.assertEqual(phase, found.phase)
+
+    def test_the_decision_names_every_channel_and_the_policy(self):
+        found = after(
+            examples.make(),
+            examples.assessed(
+                management_lost=evidence.Response.FENCE, storage=Sign.ALIVE
+            ),
+        )
+
+        self.assertEqual('corroborated', found.timeline[0].code)
+        self.assertEqual(incident.Verdict.ISOLATED, found.verdict)
+        for words in (
+            'lost its management network',
+            'heartbeat silent 9.5 s, probe silent, probe:storage alive',
+            '[gates] management_lost = fence',
+        ):
+            self.assertIn(words, found.timeline[0].text)
+
+    def test_an_answer_that_forbids_the_fence_is_kept_with_its_time(self):
+        hold = gates.Hold('management-lost', 'cut')
+        for policy, signs, expected in (
+            ('alert', {'storage': Sign.ALIVE}, NOW),
+            ('alert', {'probe': Sign.ALIVE}, NOW),
+            ('fence', {'storage': Sign.ALIVE}, None),
+            ('fence', {'probe': Sign.ALIVE}, NOW),
+            ('alert', {'storage': Sign.UNKNOWN}, None),
+            ('alert', {}, None),
+        ):
+            with self.subTest(policy=policy, **signs):
+                found = after(
+                    examples.make(),
+                    examples.assessed(
+                        hold=hold,
+                        management_lost=evidence.Response(policy),
+                        **signs,
+                    ),
+                )
+
+                self.assertEqual(expected, found.answered_at)
 
 
 class PowerReadTest(unittest.TestCase):
@@ -492,6 +551,7 @@ class AttestTest(unittest.TestCase):
         for signs, channel in (
             ({'heartbeat': Sign.ALIVE}, 'heartbeat'),
             ({'probe': Sign.ALIVE}, 'probe'),
+            ({'storage': Sign.ALIVE}, 'probe:storage'),
         ):
             self.refused(
                 dataclasses.replace(

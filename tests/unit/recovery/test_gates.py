@@ -8,6 +8,7 @@ import unittest
 import hypothesis
 from hypothesis import strategies as st
 
+from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from tests import patience  # noqa: F401 - no deadline
@@ -77,6 +78,10 @@ HOLDS = {
     'not-ours': {'fleet': with_own(foreign=True)},
     'evidence-unknown': {'verdict': Verdict.UNKNOWN},
     'degraded': {'verdict': Verdict.DEGRADED},
+    'management-lost': {'verdict': Verdict.ISOLATED},
+    'answered-lately': {
+        'subject': examples.make(answered_at=examples.NOW - 5.0)
+    },
     'corroborating': {'probes': 1},
     'warm-up': {'fleet': examples.fleet(watching=12.0)},
     'nothing-protected': {'subject': examples.make(servers=())},
@@ -94,6 +99,7 @@ ASKS = {
     'not-ours': 'clear it',
     'evidence-unknown': 'Check the channels',
     'degraded': 'check its telemetry',
+    'management-lost': 'repair the network',
     'engine-late': 'Check load',
     'not-mapped': 'Correct the fencing map',
     'storm': f'openstack ha release {examples.HOST}',
@@ -194,6 +200,49 @@ class EvidenceGateTest(unittest.TestCase):
                     subject = examples.make(released=released)
 
                     self.assertIsNotNone(hold(subject, verdict))
+
+    def test_a_lost_management_network_passes_where_policy_says_fence(self):
+        limits = dataclasses.replace(
+            LIMITS, management_lost=evidence.Response.FENCE
+        )
+
+        self.assertIsNone(hold(verdict=Verdict.ISOLATED, limits=limits))
+        self.assertEqual(
+            'corroborating',
+            hold(verdict=Verdict.ISOLATED, probes=1, limits=limits).code,
+        )
+        for code, situation in HOLDS.items():
+            if 'verdict' in situation or 'probes' in situation:
+                continue
+            found = hold(
+                **situation | {'verdict': Verdict.ISOLATED, 'limits': limits}
+            )
+            self.assertEqual(code, found.code)
+
+    def test_the_policy_to_fence_changes_nothing_for_other_verdicts(self):
+        limits = dataclasses.replace(
+            LIMITS, management_lost=evidence.Response.FENCE
+        )
+        for verdict, code in (
+            (Verdict.DEGRADED, 'degraded'),
+            (Verdict.UNKNOWN, 'evidence-unknown'),
+        ):
+            self.assertEqual(code, hold(verdict=verdict, limits=limits).code)
+
+    def test_a_lost_management_network_names_channels_and_policy(self):
+        found = hold(verdict=Verdict.ISOLATED)
+
+        self.assertIn("answers on network 'storage'", found.reason)
+        self.assertIn('probe silent, probe:storage alive', found.reason)
+        self.assertIn('[gates] management_lost = alert', found.reason)
+
+    def test_a_channel_that_answered_must_be_silent_for_longer(self):
+        def found(ago):
+            return hold(examples.make(answered_at=examples.NOW - ago))
+
+        self.assertEqual('answered-lately', found(29.9).code)
+        self.assertIn('30 s', found(29.9).reason)
+        self.assertIsNone(found(30.0))
 
     def test_silent_probes_are_counted(self):
         limits = dataclasses.replace(LIMITS, silent_after=3)
@@ -387,7 +436,7 @@ class OrderTest(unittest.TestCase):
         # right, and the next gate speaks.
         order = []
         situation = {
-            'subject': examples.make(servers=()),
+            'subject': examples.make(servers=(), answered_at=examples.NOW),
             'verdict': Verdict.DEGRADED,
             'probes': 0,
             'fleet': dataclasses.replace(
@@ -403,8 +452,13 @@ class OrderTest(unittest.TestCase):
             'monitoring-blind': ('fleet', {'blind': False}),
             'engine-late': ('fleet', {'loop_late': 0.0}),
             'not-ours': ('own', {'foreign': False}),
-            'degraded': ('verdict', Verdict.DEAD),
+            'degraded': ('verdict', Verdict.ISOLATED),
             'corroborating': ('probes', 2),
+            'management-lost': ('verdict', Verdict.DEAD),
+            'answered-lately': (
+                'subject',
+                examples.make(servers=()),
+            ),
             'warm-up': ('fleet', {'watching': 99.0}),
             'nothing-protected': ('subject', examples.make()),
             'not-mapped': ('own', {'mapped': True}),
