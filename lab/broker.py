@@ -17,7 +17,7 @@ from lab import processes
 
 NAME = 'rabbitmq'
 _BIN = '/usr/lib/rabbitmq/bin'
-# Nova's notifications of both formats have no reader when telemetry is off.
+# Messages of nova's versioned notifications, which nobody reads.
 _KEEP = 5000
 
 _CONFIG = """\
@@ -60,7 +60,7 @@ def _definitions(password: str) -> str:
                 {
                     'name': 'unread',
                     'vhost': '/',
-                    'pattern': r'notifications\.',
+                    'pattern': r'^versioned_notifications\.',
                     'apply-to': 'queues',
                     'definition': {'max-length': _KEEP},
                 }

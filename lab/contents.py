@@ -118,6 +118,9 @@ class Cloud:
             for service in self._services('nova-compute')
             if service['state'] == 'up' and service['status'] == 'enabled'
         }
-        found = self._nova.get('/os-hypervisors/detail').json()['hypervisors']
-        # A hypervisor is listed once its host is mapped to the cell.
+        # Later versions ask each of them how long it is up. One is listed
+        # when its host is mapped to the cell.
+        found = self._nova.get(
+            '/os-hypervisors/detail', microversion='2.53'
+        ).json()['hypervisors']
         return up & {one['service']['host'] for one in found}

@@ -13,6 +13,7 @@ from lab.embedded import plan as embedded
 from lab import guest
 from lab import identity
 from lab import nova
+from lab import nova_schema
 from lab import plan as planning
 from lab import processes as running
 from lab import rc
@@ -222,15 +223,19 @@ def _glance_command(plan: planning.Plan) -> list[str]:
     ]
 
 
-for _name, _command, _package in (
-    ('placement', _placement_command, 'openstack-placement'),
-    ('glance', _glance_command, 'glance'),
+_ALEMBIC = ('SQLAlchemy', 'alembic', 'oslo.db')
+
+for _one in (
+    identity.SCHEMA,
+    nova_schema.SCHEMA,
+    database.Schema(
+        'placement',
+        ('placement',),
+        _placement_command,
+        ('openstack-placement', *_ALEMBIC),
+    ),
+    database.Schema(
+        'glance', ('glance',), _glance_command, ('glance', *_ALEMBIC)
+    ),
 ):
-    database.schema(
-        database.Schema(
-            _name,
-            (_name,),
-            _command,
-            (_package, 'oslo.db', 'SQLAlchemy', 'alembic'),
-        )
-    )
+    database.schema(_one)

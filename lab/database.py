@@ -24,6 +24,8 @@ from lab import plan as planning
 from lab import processes
 
 NAME = 'mariadb'
+# So many states of the databases stay in the cache.
+KEPT = 5
 
 Command = collections.abc.Callable[[planning.Plan], list[str]]
 Statements = collections.abc.Callable[[planning.Plan], list[str]]
@@ -145,6 +147,7 @@ class Database:
         self._processes.stop(NAME, patience=60.0)
         (place / 'complete').touch()
         _copy(place, self._cached)
+        _forget(self._cached)
         self._start(self._statements())
 
     def _install(self) -> None:
@@ -274,6 +277,16 @@ def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
         if not target.is_dir():
             raise
         shutil.rmtree(copying)
+
+
+def _forget(newest: pathlib.Path) -> None:
+    """Remove what the cache holds for versions of long ago."""
+    found = sorted(
+        newest.parent.glob('databases-*'),
+        key=lambda path: path.stat().st_mtime,
+    )
+    for path in found[:-KEPT]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _answers() -> bool:

@@ -186,15 +186,13 @@ def main() -> None:
     pathlib.Path(target).write_text(json.dumps(found))
 
 
-database.schema(
-    database.Schema(
-        NAME,
-        ('keystone',),
-        _command,
-        ('keystone', 'oslo.db', 'SQLAlchemy', 'alembic'),
-        (pathlib.Path(__file__), pathlib.Path(keystone.__file__)),
-        _statements,
-    )
+SCHEMA = database.Schema(
+    NAME,
+    ('keystone',),
+    _command,
+    ('keystone', 'oslo.db', 'SQLAlchemy', 'alembic'),
+    (pathlib.Path(__file__), pathlib.Path(keystone.__file__)),
+    _statements,
 )
 
 

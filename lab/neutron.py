@@ -33,7 +33,7 @@ def answer(method: str, path: str, host: str) -> Answer:
         return _refused(
             '403 Forbidden',
             'PolicyNotAuthorized',
-            'The lab has no networks for servers: use --network none',
+            'The lab has no networks for servers; use --no-network',
         )
     if not parts:
         return '200 OK', _versions(host)

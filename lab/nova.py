@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nova's configuration, its services and its databases."""
+"""Nova's configuration and its services; databases: nova_schema."""
 
 import pathlib
-import sys
 
-from lab import database
 from lab.embedded import nova_cloud
 from lab import identity
 from lab import plan as planning
@@ -33,7 +31,7 @@ periodic_fuzzy_delay = 0
 [api]
 response_validation = warn
 [glance]
-api_servers = {glance}
+endpoint_override = {glance}
 [neutron]
 endpoint_override = {neutron}
 {neutron_auth}
@@ -137,13 +135,6 @@ def _common(
     )
 
 
-def _databases(plan: planning.Plan) -> dict[str, str]:
-    return {
-        'cell': plan.database_url('nova_cell1'),
-        'api': plan.database_url('nova_api'),
-    }
-
-
 def write_config(plan: planning.Plan) -> pathlib.Path:
     """Write nova.conf and the paste file of the controller's services.
 
@@ -157,7 +148,8 @@ def write_config(plan: planning.Plan) -> pathlib.Path:
         'nova.conf',
         text=_common(plan, HOST, planning.CONTROLLER, path / 'state')
         + CONTROL.format(
-            **_databases(plan),
+            cell=plan.database_url('nova_cell1'),
+            api=plan.database_url('nova_api'),
             store=plan.database_url('nova_ha'),
             ha_project=identity.project_id(plan, 'service'),
         ),
@@ -205,65 +197,3 @@ def daemon(plan: planning.Plan, name: str) -> processes.Service:
             str(directory(plan) / 'nova.conf'),
         ),
     )
-
-
-def _command(plan: planning.Plan) -> list[str]:
-    config = plan.write(
-        NAME,
-        'schema.conf',
-        text=(
-            '[DEFAULT]\nuse_stderr = true\n'
-            f'transport_url = {plan.transport_url}\n'
-            '[database]\nconnection = {cell}\n'
-            '[api_database]\nconnection = {api}\n'
-        ).format(**_databases(plan)),
-    )
-    return [sys.executable, '-m', 'lab.nova', str(config)]
-
-
-def main() -> None:
-    """Fill nova's empty databases: CONFIG.
-
-    What nova-manage would do in five processes, each of which would load
-    all of nova again.
-    """
-    # Nova decides on its threads at its first import.
-    from nova.cmd import manage
-
-    # isort: split
-    from nova import config
-    from nova import objects
-    from oslo_log import log
-
-    config.parse_args(['nova-manage', '--config-file', sys.argv[1]])
-    log.setup(manage.CONF, 'nova')
-    objects.register_all()
-    # Templates: each lab's nova.conf has its own password.
-    server = '{scheme}://{username}:{password}@{hostname}:{port}'
-    cells, tables = manage.CellV2Commands(), manage.DbCommands()
-    for code in (
-        manage.ApiDbCommands().sync(),
-        cells.map_cell0(f'{server}/nova_cell0?{{query}}'),
-        # Of cell0 and of this one.
-        tables.sync(),
-        cells.create_cell(
-            'cell1', f'{server}/nova_cell1?{{query}}', f'{server}/'
-        ),
-    ):
-        if code:
-            sys.exit(code)
-
-
-database.schema(
-    database.Schema(
-        NAME,
-        ('nova_api', 'nova_cell0', 'nova_cell1'),
-        _command,
-        ('nova', 'oslo.db', 'SQLAlchemy', 'alembic'),
-        (pathlib.Path(__file__),),
-    )
-)
-
-
-if __name__ == '__main__':
-    main()

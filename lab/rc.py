@@ -11,12 +11,14 @@ import shlex
 import yaml
 
 from lab import broker
+from lab import engine
 from lab import identity
+from lab import nova
 from lab import plan as planning
 from lab import processes
 
 USERS = ('admin', 'demo', 'alice')
-CLIENTS = ('openstack', 'nova', 'nova-manage', 'nova-ha-manage', 'gnocchi')
+CLIENTS = ('openstack', 'nova', 'gnocchi')
 
 
 def write(plan: planning.Plan) -> None:
@@ -33,6 +35,13 @@ def write(plan: planning.Plan) -> None:
     _write_openrc(plan, config)
     for name in CLIENTS:
         _write_wrapper(plan, name, processes.program(name))
+    for name, path in (
+        ('nova-manage', nova.directory(plan) / 'nova.conf'),
+        ('nova-ha-manage', engine.conf_file(plan)),
+    ):
+        _write_wrapper(
+            plan, name, f'{processes.program(name)} --config-file {path}'
+        )
     _write_wrapper(
         plan,
         'rabbitmqctl',
