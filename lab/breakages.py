@@ -17,6 +17,7 @@ import time
 import typing
 
 from lab import bmc
+from lab import clock
 from lab import hosts as hypervisors
 from lab import network
 from lab import plan as planning
@@ -113,8 +114,8 @@ class Power(Fault):
         return not self.is_on
 
 
-class Hung(Fault):
-    """Freezes everything on a host, its guests too, as a hung kernel does."""
+class Frozen(Fault):
+    """Freezes every process of a host, its guests too; its kernel answers."""
 
     def cause(self) -> None:
         self.world.hosts.freeze(self.host)
@@ -126,6 +127,19 @@ class Hung(Fault):
     def holds(self) -> bool:
         pid = self.world.hosts.pid(self.host)
         return pid is not None and stopped(pid)
+
+
+class Hung(Frozen):
+    """Hangs the kernel of a host: silent, its guests too, but it has power."""
+
+    def cause(self) -> None:
+        network.set_cards(self.world.plan, self.host, up=False)
+        super().cause()
+
+    def heal(self) -> None:
+        super().heal()
+        if self.is_on:
+            network.set_cards(self.world.plan, self.host, up=True)
 
 
 class Network(Fault):
@@ -142,12 +156,12 @@ class Network(Fault):
 
 
 class Loss(Fault):
-    """Loses so many packets of a hundred, both ways, on one network."""
+    """Loses so many packets of a hundred, each way, on one network."""
 
     parameters = ('HOST', 'PERCENT')
 
     def check(self) -> None:
-        self.percent = round(self.number(1, 100, 'PERCENT'))
+        self.percent = round(self.number(1, 99, 'PERCENT'))
 
     @property
     def _table(self) -> str:
@@ -315,7 +329,7 @@ class Clock(Fault):
         pid = self.world.hosts.pid(self.host)
         return pid is not None and any(
             self.variant in _read(each, 'cmdline')
-            and '\0FAKETIME=' in _read(each, 'environ')
+            and f'\0{clock.OFFSET}=' in _read(each, 'environ')
             for each in processes.tree(pid)
         )
 

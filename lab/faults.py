@@ -56,6 +56,7 @@ def _family(
 _STATES = ('down', 'killed', 'frozen')
 _FAMILIES = (
     _family('power', (), breakages.Power),
+    _family('frozen', (), breakages.Frozen),
     _family('hung', (), breakages.Hung),
     _family('network', planning.NETWORKS, breakages.Network),
     _family('loss', planning.NETWORKS, breakages.Loss),

@@ -21,6 +21,7 @@ import subprocess
 import time
 import typing
 
+from lab import clock
 from lab import evidence
 from lab import host_files
 from lab import network
@@ -35,7 +36,6 @@ _SIGNALS = {
 }
 # Seconds that a change of power may take on a busy machine.
 PATIENCE = 60.0
-FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1'
 
 truth = evidence.truth
 console = evidence.console
@@ -308,7 +308,7 @@ class Hosts:
                 host,
                 action='start',
                 agent=name,
-                environment=_offset(clock_offset),
+                environment=clock.environment(self._plan, clock_offset),
             )
         elif action == 'stop':
             self._stop(host, name)
@@ -386,23 +386,6 @@ def _try_lock(file: typing.IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _offset(seconds: float) -> dict[str, str]:
-    """Return the environment of a process whose clock is wrong."""
-    if not seconds:
-        return {}
-    if not os.path.exists(FAKETIME):
-        raise planning.LabError(
-            f"A wrong clock needs '{FAKETIME}': install libfaketime "
-            "('tools/env --lab' does)"
-        )
-    return {
-        'LD_PRELOAD': FAKETIME,
-        'FAKETIME': f'{seconds:+}',
-        # Timeouts are right on a host whose date is wrong.
-        'FAKETIME_DONT_FAKE_MONOTONIC': '1',
-    }
 
 
 def _in_namespace(kind: str, number: int) -> collections.abc.Iterator[int]:

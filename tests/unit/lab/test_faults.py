@@ -120,7 +120,7 @@ class TestFaults(unittest.TestCase):
             (('power', 'cmp-9'), "no host 'cmp-9'"),
             (('network:mangement', 'cmp-1'), 'no fault'),
             (('bmc:slow', 'cmp-1', 'x'), "SECONDS is a number.*not 'x'"),
-            (('loss:storage', 'cmp-1', '101'), 'PERCENT is a number'),
+            (('loss:storage', 'cmp-1', '100'), 'PERCENT is a number'),
             (('libvirtd:killed', 'fake-1'), 'it has no libvirtd'),
             (('nova:frozen',), "no service 'nova' in this lab"),
         ):
