@@ -1,15 +1,23 @@
+# shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 # DevStack plugin of nova-ha-plugins: functions by phase, one dispatch at the
-# end. A first version: checked for syntax, not yet run in a DevStack.
+# end. Services of one host carry its name: nova-ha-heartbeat-<host>.
 
 _XTRACE_NOVA_HA=$(set +o | grep xtrace)
 set +o xtrace
+
+_NOVA_HA_LOG_LEVELS=ceilometer.polling.manager=WARN,amqp=WARN
+_NOVA_HA_LOG_LEVELS+=,oslo_messaging=INFO,urllib3.connectionpool=WARN
+_NOVA_HA_LOG_LEVELS+=,stevedore=WARN
 
 # Phase: install
 # --------------
 
 function install_nova_ha {
-    setup_develop $NOVA_HA_DIR
+    setup_develop "$NOVA_HA_DIR"
+    if _nova_ha_has_fake_hosts; then
+        pip_install sushy-tools waitress
+    fi
 }
 
 # Phase: post-config
@@ -24,12 +32,12 @@ function _nova_ha_compute_hosts {
     fi
     if [[ "$VIRT_DRIVER" == 'fake' ]]; then
         local number
-        for number in $(seq 1 ${NUMBER_FAKE_NOVA_COMPUTE:-1}); do
+        for number in $(seq 1 "${NUMBER_FAKE_NOVA_COMPUTE:-1}"); do
             echo "${HOSTNAME}${number}"
         done
     else
         # nova.conf's host where it is set; nova's own default otherwise.
-        iniget $NOVA_CONF DEFAULT host | grep . || hostname
+        iniget "$NOVA_CONF" DEFAULT host | grep . || hostname
     fi
 }
 
@@ -40,103 +48,173 @@ function _nova_ha_heartbeats {
     fi
 }
 
+# Fake hosts share a machine: it is not their BMC, and its kernel not theirs.
+function _nova_ha_has_fake_hosts {
+    [[ "$VIRT_DRIVER" == 'fake' ]] && is_service_enabled n-cpu &&
+        is_service_enabled nova-ha-chassis
+}
+
+# Print the command that stands for what fake hosts lack.
+function _nova_ha_fake_hosts {
+    echo "$PYTHON $NOVA_HA_DIR/devstack/tools/fake_hosts.py" \
+        "--directory $NOVA_HA_DATA_DIR"
+}
+
 # Print the directory of the data files in the package.
 function _nova_ha_data {
     echo "$NOVA_HA_DIR/ceilometer_pollsters/data"
 }
 
-# Add the documents of one of our YAML files to one of the services' files.
-# Lists under the same key are joined; nothing that was there is removed.
-function _nova_ha_merge_yaml {
-    local target=$1
-    local ours=$2
-    $PYTHON - "$target" "$ours" <<'PYTHON_END'
-import sys
-import yaml
+# Add one of our YAML files to one of ceilometer's, or take it out again.
+function _nova_ha_yaml {
+    local action=$1
+    local name=$2
+    local ours=$3
+    if [[ -e "$CEILOMETER_CONF_DIR/$name" ]]; then
+        "${PYTHON:-python3}" "$NOVA_HA_DIR/devstack/tools/merge_yaml.py" \
+            "$action" "$CEILOMETER_CONF_DIR/$name" "$ours"
+    fi
+}
 
-target, ours = sys.argv[1:]
-with open(target) as stream:
-    merged = yaml.safe_load(stream)
-with open(ours) as stream:
-    added = yaml.safe_load(stream)
-if isinstance(merged, list):
-    merged += [item for item in added if item not in merged]
-else:
-    for key, items in added.items():
-        known = merged.setdefault(key, [])
-        known += [item for item in items if item not in known]
-    for source in merged.get('sources', ()):
-        # gnocchi must not get every heartbeat as a measure.
-        meters = source.get('meters', ())
-        if '*' in meters and '!hypervisor.heartbeat' not in meters:
-            meters.append('!hypervisor.heartbeat')
-with open(target, 'w') as stream:
-    yaml.safe_dump(merged, stream, sort_keys=False)
-PYTHON_END
+function _nova_ha_has_gnocchi {
+    [[ "$NOVA_HA_GNOCCHI" == 'True' ]] && is_service_enabled gnocchi-api
+}
+
+# Merge or unmerge every file that the notification agent reads.
+function _nova_ha_pipelines {
+    local action=$1
+    local name
+    for name in pipeline.yaml event_pipeline.yaml event_definitions.yaml; do
+        _nova_ha_yaml "$action" $name "$(_nova_ha_data)/$name"
+    done
+    if _nova_ha_has_gnocchi; then
+        _nova_ha_yaml "$action" pipeline.yaml \
+            "$NOVA_HA_DIR/devstack/files/pipeline_gnocchi.yaml"
+    fi
 }
 
 # Write the groups that each host of our plugins reads.
 function _nova_ha_plugin_options {
     local conf=$1
-    iniset $conf nova_ha_database connection $(database_connection_url nova_ha)
-    iniset $conf nova_ha project_id $NOVA_HA_PROJECT_ID
-    iniset $conf nova_ha heartbeat_timeout $NOVA_HA_HEARTBEAT_TIMEOUT
-    iniset $conf nova_ha reconnect_max 2
+    iniset "$conf" nova_ha_database connection \
+        "$(database_connection_url nova_ha)"
+    iniset "$conf" nova_ha project_id "$NOVA_HA_PROJECT_ID"
+    iniset "$conf" nova_ha heartbeat_timeout "$NOVA_HA_HEARTBEAT_TIMEOUT"
+    iniset "$conf" nova_ha reconnect_max 2
+}
+
+# Write what our polling agents need beside ceilometer.conf.
+function _nova_ha_polling_conf {
+    local conf=$1
+    local sources=$2
+    _nova_ha_new_conf "$conf"
+    # Without this each cycle is two lines and more.
+    iniset "$conf" DEFAULT default_log_levels "$_NOVA_HA_LOG_LEVELS"
+    iniset "$conf" polling cfg_file "$CEILOMETER_CONF_DIR/$sources"
+}
+
+# Make a configuration file empty, and ours alone.
+function _nova_ha_new_conf {
+    rm -f "$1"
+    (umask 077; touch "$1")
+}
+
+# Write the rules of a service, all commented out, where it reads them. What
+# an operator has written there stays.
+function _nova_ha_policy {
+    local namespace=$1
+    local file=$2
+    if [[ ! -e "$file" ]]; then
+        "$(get_python_exec_prefix)/oslopolicy-sample-generator" \
+            --namespace "$namespace" --output-file "$file"
+    fi
 }
 
 function _configure_nova_ha_engine {
-    sudo install -d -o $STACK_USER $NOVA_HA_CONF_DIR
-    rm -f $NOVA_HA_CONF
-    touch $NOVA_HA_CONF
-    chmod 0600 $NOVA_HA_CONF
-    iniset $NOVA_HA_CONF DEFAULT debug $ENABLE_DEBUG_LOG_LEVEL
-    _nova_ha_plugin_options $NOVA_HA_CONF
-    iniset $NOVA_HA_CONF probe port $NOVA_HA_PROBE_PORT
-    iniset $NOVA_HA_CONF fencing map_file $NOVA_HA_CONF_DIR/fencing.yaml
-    if [[ -n "$NOVA_HA_FENCING_MAP" ]]; then
-        install -m 0600 $NOVA_HA_FENCING_MAP $NOVA_HA_CONF_DIR/fencing.yaml
-    fi
+    sudo install -d -o "$STACK_USER" "$NOVA_HA_CONF_DIR" "$NOVA_HA_DATA_DIR"
+    _nova_ha_new_conf "$NOVA_HA_CONF"
+    iniset "$NOVA_HA_CONF" DEFAULT debug "$ENABLE_DEBUG_LOG_LEVEL"
+    _nova_ha_plugin_options "$NOVA_HA_CONF"
+    iniset "$NOVA_HA_CONF" engine warm_up "$NOVA_HA_WARM_UP"
+    iniset "$NOVA_HA_CONF" probe port "$NOVA_HA_PROBE_PORT"
+    iniset "$NOVA_HA_CONF" fencing map_file "$NOVA_HA_CONF_DIR/fencing.yaml"
     # The service user: admin, because it evacuates and reads trusts.
-    create_service_user nova-ha admin
-    configure_keystoneauth $NOVA_HA_CONF nova-ha nova
-    iniset $NOVA_HA_CONF nova region_name $REGION_NAME
+    create_service_user "$NOVA_HA_USER" admin
+    configure_keystoneauth "$NOVA_HA_CONF" "$NOVA_HA_USER" nova
+    iniset "$NOVA_HA_CONF" nova region_name "$REGION_NAME"
+    _nova_ha_policy nova-ha.engine "$NOVA_HA_CONF_DIR/policy.yaml"
+}
+
+# The map of the operator, or of the fake hosts.
+function _configure_nova_ha_fencing {
+    local map="$NOVA_HA_CONF_DIR/fencing.yaml"
+    local manual=
+    if _nova_ha_has_fake_hosts; then
+        if [[ "$NOVA_HA_FENCING" == 'manual' ]]; then
+            manual=--manual
+        elif [[ "$NOVA_HA_FENCING" != 'emulated' ]]; then
+            die $LINENO "NOVA_HA_FENCING is '$NOVA_HA_FENCING', expected" \
+                "'emulated' or 'manual'"
+        fi
+        # shellcheck disable=SC2046
+        $(_nova_ha_fake_hosts) prepare --map "$map" \
+            --address "$NOVA_HA_BMC_ADDRESS" --port "$NOVA_HA_BMC_PORT" \
+            $manual $(_nova_ha_compute_hosts)
+    fi
+    if [[ -n "$NOVA_HA_FENCING_MAP" ]]; then
+        install -m 0600 "$NOVA_HA_FENCING_MAP" "$map"
+    fi
+}
+
+function _configure_nova_ha_webhook {
+    if ! is_service_enabled nova-ha-webhook; then
+        return 0
+    fi
+    configure_keystone_authtoken_middleware "$NOVA_HA_CONF" "$NOVA_HA_USER"
+    # DevStack appends to what an earlier stack.sh has left.
+    sudo rm -f "$(apache_site_config_for nova-ha-webhook)"
+    write_uwsgi_config "$NOVA_HA_CONF_DIR/webhook-uwsgi.ini" \
+        aodh_actions.wsgi:application "$NOVA_HA_WEBHOOK_PATH" '' \
+        nova-ha-webhook
+    iniset "$NOVA_HA_CONF_DIR/webhook-uwsgi.ini" uwsgi env \
+        "NOVA_HA_CONFIG=$NOVA_HA_CONF"
 }
 
 function _configure_nova_ha_nova {
     local composite
-    _nova_ha_plugin_options $NOVA_CONF
-    iniset $NOVA_API_PASTE_INI filter:instance_ha paste.filter_factory \
+    local line
+    _nova_ha_plugin_options "$NOVA_CONF"
+    iniset "$NOVA_API_PASTE_INI" filter:instance_ha paste.filter_factory \
         nova_ha_plugins.api.middleware:filter_factory
     for composite in openstack_compute_api_v21 \
             openstack_compute_api_v21_legacy_v2_compatible; do
-        local line
-        line=$(iniget $NOVA_API_PASTE_INI composite:$composite keystone)
+        line=$(iniget "$NOVA_API_PASTE_INI" composite:$composite keystone)
         if [[ "$line" != *instance_ha* ]]; then
             # Right before the application, which is the last word.
-            iniset $NOVA_API_PASTE_INI composite:$composite keystone \
+            iniset "$NOVA_API_PASTE_INI" composite:$composite keystone \
                 "${line% *} instance_ha ${line##* }"
         fi
     done
+    mkdir -p "$NOVA_CONF_DIR/policy.d"
+    _nova_ha_policy nova-ha "$NOVA_CONF_DIR/policy.d/nova-ha.yaml"
 }
 
 function _configure_nova_ha_ceilometer {
-    local data
-    data=$(_nova_ha_data)
-    _nova_ha_plugin_options $CEILOMETER_CONF
-    local name
-    for name in pipeline.yaml event_pipeline.yaml event_definitions.yaml; do
-        _nova_ha_merge_yaml $CEILOMETER_CONF_DIR/$name $data/$name
-    done
-    cp $data/polling_ha_central.yaml $CEILOMETER_CONF_DIR/
-    sed "s/interval: 2/interval: $NOVA_HA_HEARTBEAT_INTERVAL/" \
-        $data/polling_ha.yaml > $CEILOMETER_CONF_DIR/polling_ha.yaml
-    local conf=$CEILOMETER_CONF_DIR/ceilometer-ha-central.conf
-    rm -f $conf
-    touch $conf
-    iniset $conf polling cfg_file $CEILOMETER_CONF_DIR/polling_ha_central.yaml
     local host
-    for host in $(_nova_ha_compute_hosts); do
-        _configure_nova_ha_heartbeat $host
+    _nova_ha_plugin_options "$CEILOMETER_CONF"
+    _nova_ha_pipelines merge
+    if _nova_ha_has_gnocchi; then
+        cp "$(_nova_ha_data)/gnocchi_resources.yaml" \
+            "$CEILOMETER_CONF_DIR/gnocchi_resources_ha.yaml"
+    fi
+    cp "$(_nova_ha_data)/polling_ha_central.yaml" "$CEILOMETER_CONF_DIR/"
+    sed "s/interval: .*/interval: $NOVA_HA_HEARTBEAT_INTERVAL/" \
+        "$(_nova_ha_data)/polling_ha.yaml" \
+        > "$CEILOMETER_CONF_DIR/polling_ha.yaml"
+    _nova_ha_polling_conf "$CEILOMETER_CONF_DIR/ceilometer-ha-central.conf" \
+        polling_ha_central.yaml
+    for host in $(_nova_ha_heartbeats); do
+        _configure_nova_ha_heartbeat "$host"
     done
 }
 
@@ -144,36 +222,34 @@ function _configure_nova_ha_ceilometer {
 function _configure_nova_ha_heartbeat {
     local host=$1
     local conf=$CEILOMETER_CONF_DIR/ceilometer-ha-$host.conf
-    local state=$DATA_DIR/nova-ha/$host
-    rm -f $conf
-    touch $conf
-    iniset $conf polling cfg_file $CEILOMETER_CONF_DIR/polling_ha.yaml
-    iniset $conf nova_ha host $host
+    local state=$NOVA_HA_DATA_DIR/$host
+    _nova_ha_polling_conf "$conf" polling_ha.yaml
+    iniset "$conf" nova_ha host "$host"
     # Goes with reconnect_max.
-    iniset $conf oslo_messaging_rabbit rabbit_interval_max 2
-    mkdir -p $state
+    iniset "$conf" oslo_messaging_rabbit rabbit_interval_max 2
+    iniset "$conf" nova_ha system_uuid_file "$state/product_uuid"
     if [[ "$VIRT_DRIVER" == 'fake' ]]; then
         # Fake hosts share a machine and must not share its identity.
-        if [[ ! -e $state/product_uuid ]]; then
-            cat /proc/sys/kernel/random/uuid > $state/product_uuid
-        fi
+        iniset "$conf" nova_ha boot_id_file "$state/boot_id"
     else
-        sudo install -o $STACK_USER -m 0400 /sys/class/dmi/id/product_uuid \
-            $state/product_uuid
+        mkdir -p "$state"
+        sudo install -o "$STACK_USER" -m 0400 \
+            /sys/class/dmi/id/product_uuid "$state/product_uuid"
     fi
-    iniset $conf nova_ha system_uuid_file $state/product_uuid
 }
 
 function _configure_nova_ha_aodh {
-    _nova_ha_plugin_options $AODH_CONF
+    _nova_ha_plugin_options "$AODH_CONF"
     # By default a new alarm is deaf for a minute.
-    iniset $AODH_CONF DEFAULT event_alarm_cache_ttl 0
+    iniset "$AODH_CONF" DEFAULT event_alarm_cache_ttl 0
 }
 
 function configure_nova_ha {
-    NOVA_HA_PROJECT_ID=$(openstack project show $SERVICE_PROJECT_NAME \
+    NOVA_HA_PROJECT_ID=$(openstack project show "$SERVICE_PROJECT_NAME" \
         -f value -c id)
     _configure_nova_ha_engine
+    _configure_nova_ha_fencing
+    _configure_nova_ha_webhook
     _configure_nova_ha_nova
     _configure_nova_ha_ceilometer
     _configure_nova_ha_aodh
@@ -181,76 +257,148 @@ function configure_nova_ha {
 
 function init_nova_ha {
     recreate_database nova_ha
-    $(get_python_exec_prefix)/nova-ha-manage --config-file $NOVA_HA_CONF \
-        db sync
+    "$(get_python_exec_prefix)/nova-ha-manage" \
+        --config-file "$NOVA_HA_CONF" db sync
 }
 
 # Phase: extra
 # ------------
 
+function _start_nova_ha_host {
+    local host=$1
+    local conf=$CEILOMETER_CONF_DIR/ceilometer-ha-$host.conf
+    if _nova_ha_has_fake_hosts; then
+        enable_service "nova-ha-kernel-$host"
+        run_process "nova-ha-kernel-$host" \
+            "$(_nova_ha_fake_hosts) kernel $host"
+    fi
+    enable_service "nova-ha-heartbeat-$host"
+    run_process "nova-ha-heartbeat-$host" \
+        "$(get_python_exec_prefix)/ceilometer-polling \
+        --polling-namespaces ha --config-file $CEILOMETER_CONF \
+        --config-file $conf"
+}
+
 function start_nova_ha {
     local bin
+    local host
     bin=$(get_python_exec_prefix)
+    if _nova_ha_has_fake_hosts; then
+        run_process nova-ha-chassis "$(_nova_ha_fake_hosts) chassis"
+    fi
+    for host in $(_nova_ha_heartbeats); do
+        _start_nova_ha_host "$host"
+    done
     run_process nova-ha-watcher "$bin/ceilometer-polling \
         --polling-namespaces ha_central --config-file $CEILOMETER_CONF \
         --config-file $CEILOMETER_CONF_DIR/ceilometer-ha-central.conf"
-    local host
-    for host in $(_nova_ha_heartbeats); do
-        enable_service nova-ha-heartbeat-$host
-        run_process nova-ha-heartbeat-$host "$bin/ceilometer-polling \
-            --polling-namespaces ha --config-file $CEILOMETER_CONF \
-            --config-file $CEILOMETER_CONF_DIR/ceilometer-ha-$host.conf"
-    done
-    run_process nova-ha-engine "$bin/nova-ha-engine --config-file \
-        $NOVA_HA_CONF"
+    run_process nova-ha-engine \
+        "$bin/nova-ha-engine --config-file $NOVA_HA_CONF"
+    run_process nova-ha-webhook \
+        "$(command -v uwsgi) --ini $NOVA_HA_CONF_DIR/webhook-uwsgi.ini"
 }
 
 # Run an openstack command as the service user of the engine. 'env' is not
 # used: everybody may read its arguments, the password among them.
 function _nova_ha_openstack {
     (unset OS_CLOUD; OS_PASSWORD="$SERVICE_PASSWORD" openstack \
-        --os-auth-type password --os-auth-url $KEYSTONE_SERVICE_URI \
-        --os-username nova-ha \
+        --os-auth-type password --os-auth-url "$KEYSTONE_SERVICE_URI" \
+        --os-username "$NOVA_HA_USER" \
         --os-user-domain-name "$SERVICE_DOMAIN_NAME" \
-        --os-project-name $SERVICE_PROJECT_NAME \
+        --os-project-name "$SERVICE_PROJECT_NAME" \
         --os-project-domain-name "$SERVICE_DOMAIN_NAME" \
-        --os-region-name $REGION_NAME "$@")
+        --os-region-name "$REGION_NAME" "$@")
 }
 
-# The alarm belongs to the project whose id the events carry.
-function create_nova_ha_alarm {
+# Make an event alarm unless there is one of that name.
+function _nova_ha_alarm {
+    local name=$1
+    local event=$2
+    local severity=$3
+    local action=$4
     local names
-    if [[ "$NOVA_HA_CREATE_ALARM" != 'True' ]]; then
-        return 0
-    fi
     names=$(_nova_ha_openstack alarm list -f value -c name)
-    if grep -qx ha-host-down <<< "$names"; then
-        return 0
+    if ! grep -qx "$name" <<< "$names"; then
+        _nova_ha_openstack alarm create --name "$name" --type event \
+            --event-type "$event" --severity "$severity" \
+            --repeat-actions True --alarm-action "$action"
     fi
-    _nova_ha_openstack alarm create --name ha-host-down --type event \
-        --event-type compute.host.down --severity critical \
-        --repeat-actions True --alarm-action trust+nova-ha://
 }
 
-# Phases: unstack, clean
-# ----------------------
+# The alarms belong to the project whose id the events carry.
+function create_nova_ha_alarms {
+    if [[ "$NOVA_HA_CREATE_ALARMS" == 'True' ]]; then
+        _nova_ha_alarm ha-host-down compute.host.down critical \
+            "$NOVA_HA_ALARM_ACTION"
+        # A line in the log of aodh-notifier.
+        _nova_ha_alarm ha-host-up compute.host.up low log://
+    fi
+}
+
+function arm_nova_ha {
+    if [[ "$NOVA_HA_ARM" == 'True' ]]; then
+        openstack ha arm --reason 'NOVA_HA_ARM of DevStack'
+    fi
+}
+
+# Phase: unstack
+# --------------
 
 function stop_nova_ha {
-    stop_process nova-ha-engine
-    stop_process nova-ha-watcher
+    local name
     local host
     for host in $(_nova_ha_heartbeats); do
-        # Units are stopped only if they count as enabled.
-        enable_service nova-ha-heartbeat-$host
-        stop_process nova-ha-heartbeat-$host
+        for name in heartbeat kernel; do
+            # Units are stopped only if they count as enabled.
+            enable_service "nova-ha-$name-$host"
+            stop_process "nova-ha-$name-$host"
+        done
+    done
+    for name in webhook engine watcher chassis; do
+        stop_process nova-ha-$name
     done
 }
 
+# Phase: clean
+# ------------
+# The database and the service user go with the databases of DevStack.
+
+# Delete a section and what is in it.
+function _nova_ha_delete_section {
+    local file=$1
+    local section=$2
+    sed -i "/^\[$section\]\$/,/^\[/{/^\[$section\]\$/d;/^\[/!d}" "$file"
+}
+
+function _cleanup_nova_ha_options {
+    local file
+    local section
+    for file in "$NOVA_CONF" "$CEILOMETER_CONF" "$AODH_CONF"; do
+        if [[ -e "$file" ]]; then
+            for section in nova_ha nova_ha_database; do
+                _nova_ha_delete_section "$file" $section
+            done
+        fi
+    done
+    if [[ -e "$AODH_CONF" ]]; then
+        inidelete "$AODH_CONF" DEFAULT event_alarm_cache_ttl
+    fi
+    if [[ -e "$NOVA_API_PASTE_INI" ]]; then
+        _nova_ha_delete_section "$NOVA_API_PASTE_INI" filter:instance_ha
+        sed -i '/^keystone = /s/ instance_ha / /' "$NOVA_API_PASTE_INI"
+    fi
+}
+
 function cleanup_nova_ha {
-    sudo rm -rf $NOVA_HA_CONF_DIR $DATA_DIR/nova-ha
-    rm -f $CEILOMETER_CONF_DIR/ceilometer-ha-*.conf
-    rm -f $CEILOMETER_CONF_DIR/polling_ha.yaml
-    rm -f $CEILOMETER_CONF_DIR/polling_ha_central.yaml
+    remove_uwsgi_config "$NOVA_HA_CONF_DIR/webhook-uwsgi.ini" nova-ha-webhook
+    sudo rm -f "$(apache_site_config_for nova-ha-webhook)"
+    _cleanup_nova_ha_options
+    _nova_ha_pipelines unmerge
+    rm -f "$CEILOMETER_CONF_DIR"/ceilometer-ha-*.conf \
+        "$CEILOMETER_CONF_DIR"/polling_ha{,_central}.yaml \
+        "$CEILOMETER_CONF_DIR/gnocchi_resources_ha.yaml" \
+        "$NOVA_CONF_DIR/policy.d/nova-ha.yaml"
+    sudo rm -rf "$NOVA_HA_CONF_DIR" "$NOVA_HA_DATA_DIR"
 }
 
 # Dispatch
@@ -267,10 +415,13 @@ if is_service_enabled nova-ha-engine; then
     elif [[ "$1" == 'stack' && "$2" == 'extra' ]]; then
         echo_summary 'Starting nova-ha-plugins'
         start_nova_ha
-        create_nova_ha_alarm
+        create_nova_ha_alarms
+        arm_nova_ha
     elif [[ "$1" == 'unstack' ]]; then
+        echo_summary 'Stopping nova-ha-plugins'
         stop_nova_ha
     elif [[ "$1" == 'clean' ]]; then
+        echo_summary 'Removing nova-ha-plugins'
         cleanup_nova_ha
     fi
 fi
