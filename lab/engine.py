@@ -156,7 +156,9 @@ def write_conf(
     )
 
 
-def service(plan: planning.Plan) -> running.Service:
+def service(
+    plan: planning.Plan, processes: running.Processes
+) -> running.Service:
     """Return the engine as one service of the lab."""
     return running.Service(
         NAME,
@@ -165,12 +167,18 @@ def service(plan: planning.Plan) -> running.Service:
             '--config-file',
             str(conf_file(plan)),
         ),
+        ready=lambda: running.connected(
+            processes.pid(NAME), planning.PORTS['mariadb']
+        ),
     )
 
 
 def start(plan: planning.Plan, processes: running.Processes) -> None:
-    """Start the engine; it takes its lease by itself."""
-    processes.start(service(plan))
+    """Start the engine and return when it has read the store.
+
+    It takes its lease by itself, after that of one that was killed.
+    """
+    processes.start_all([service(plan, processes)])
 
 
 def stop(plan: planning.Plan, processes: running.Processes) -> None:

@@ -20,6 +20,9 @@ import time
 from lab.embedded import plan as embedded
 from lab import plan as planning
 
+# A state in /proc/net/tcp.
+_ESTABLISHED = '01'
+
 
 @dataclasses.dataclass(frozen=True)
 class Service:
@@ -82,6 +85,29 @@ def tree(pid: int) -> list[int]:
                 children = (task / 'children').read_text().split()
                 found += [int(child) for child in children]
     return found
+
+
+def connected(pid: int | None, port: int) -> bool:
+    """Say whether a service has a connection to a port of the controller.
+
+    A daemon that serves no port shows in no other way that it works.
+
+    :raises OSError: it ended meanwhile.
+    """
+    if pid is None:
+        return False
+    sockets = set()
+    table = pathlib.Path(f'/proc/{pid}/net/tcp').read_text()
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if fields[2].endswith(f':{port:04X}') and fields[3] == _ESTABLISHED:
+            sockets.add(f'socket:[{fields[9]}]')
+    for each in tree(pid):
+        for descriptor in pathlib.Path(f'/proc/{each}/fd').iterdir():
+            with contextlib.suppress(OSError):
+                if os.readlink(descriptor) in sockets:
+                    return True
+    return False
 
 
 def inside(namespace: str, *argv: str) -> list[str]:

@@ -6,12 +6,10 @@ webhook, our engine. They need MariaDB, RabbitMQ and keystone to answer.
 """
 
 import collections.abc
-import contextlib
-import os
-import pathlib
 import sys
 
 from lab import database
+from lab.embedded import plan as embedded
 from lab import engine
 from lab import identity
 from lab import plan as planning
@@ -20,7 +18,6 @@ from lab import telemetry_files
 from lab import wsgi
 
 ALARM = 'ha-host-down'
-ESTABLISHED = '01'
 
 
 class Telemetry:
@@ -41,31 +38,34 @@ class Telemetry:
 
     def up(self) -> None:
         """Bring everything to answering; the engine observes."""
+        plan, processes = self._plan, self._processes
         self._say('Telemetry and alarms')
         self.write_files()
-        prepare_gnocchi(self._plan)
-        self._processes.start_all(self.services())
-        create_alarm(self._plan)
+        api, *others = apis(plan)
+        processes.start(api)
+        needed = [
+            ceilometer_notification(plan, processes),
+            ceilometer_central(plan, processes),
+            daemon(plan, processes, 'aodh-listener'),
+            daemon(plan, processes, 'aodh-notifier'),
+            engine.service(plan, processes),
+            *others,
+        ]
+        for service in needed:
+            processes.start(service)
+        processes.wait(api)
+        create_alarm(plan)
+        for service in needed:
+            processes.wait(service)
+        # Nobody waits for graphs, and there is no alarm upon them.
+        processes.start(metricd(plan))
+        processes.start(daemon(plan, processes, 'aodh-evaluator'))
 
     def write_files(self) -> None:
         """Write what the services read; keystone answers by now."""
         engine.write_conf(self._plan)
         engine.write_fencing(self._plan)
         telemetry_files.write(self._plan)
-
-    def services(self) -> list[running.Service]:
-        """Return all of them, those first that others wait for."""
-        plan, processes = self._plan, self._processes
-        return [
-            *apis(plan),
-            daemon(plan, processes, 'aodh-listener'),
-            daemon(plan, processes, 'aodh-notifier'),
-            ceilometer_notification(plan, processes),
-            ceilometer_central(plan, processes),
-            engine.service(plan),
-            metricd(plan),
-            daemon(plan, processes, 'aodh-evaluator', port='mariadb'),
-        ]
 
 
 def polling_conf(plan: planning.Plan, host: planning.Host) -> str:
@@ -76,27 +76,15 @@ def polling_conf(plan: planning.Plan, host: planning.Host) -> str:
     return str(telemetry_files.write_host(plan, host))
 
 
-def prepare_gnocchi(plan: planning.Plan) -> None:
-    """Make gnocchi's directories; its tables are there."""
-    plan.path('gnocchi', 'tooz').mkdir(exist_ok=True)
-    engine.run(
-        plan,
-        [
-            running.program('gnocchi-upgrade'),
-            '--config-file',
-            str(plan.path('telemetry', 'gnocchi.conf')),
-            '--skip-index',
-            '--skip-archive-policies-creation',
-            f'--sacks-number={telemetry_files.SACKS}',
-        ],
-    )
-
-
 def apis(plan: planning.Plan) -> list[running.Service]:
-    """Return gnocchi's and aodh's API and our webhook."""
-    # Where they look for gnocchi.conf and aodh.conf, keystone's middleware
-    # as well.
-    home = {'HOME': str(plan.path('telemetry'))}
+    """Return aodh's and gnocchi's API and our webhook."""
+    home = {
+        # Where they look for gnocchi.conf and aodh.conf, and keystone's
+        # middleware does.
+        'HOME': str(plan.path('telemetry')),
+        # Of all entry points; to collect them takes a second.
+        'XDG_CACHE_HOME': str(embedded.default_cache().parent),
+    }
     webhook = {'NOVA_HA_CONFIG': str(engine.conf_file(plan))}
     return [
         wsgi.service(
@@ -113,10 +101,7 @@ def apis(plan: planning.Plan) -> list[running.Service]:
 
 
 def daemon(
-    plan: planning.Plan,
-    processes: running.Processes,
-    name: str,
-    port: str = 'rabbitmq',
+    plan: planning.Plan, processes: running.Processes, name: str
 ) -> running.Service:
     """Return one of aodh's services; it is ready when it has connected."""
     return running.Service(
@@ -126,7 +111,9 @@ def daemon(
             '--config-file',
             str(plan.path('telemetry', 'aodh.conf')),
         ),
-        ready=lambda: connected(processes.pid(name), planning.PORTS[port]),
+        ready=lambda: running.connected(
+            processes.pid(name), planning.PORTS['rabbitmq']
+        ),
     )
 
 
@@ -142,7 +129,7 @@ def ceilometer_notification(
             '--config-file',
             str(plan.path('telemetry', f'{name}.conf')),
         ),
-        ready=lambda: connected(
+        ready=lambda: running.connected(
             processes.pid(name), planning.PORTS['rabbitmq']
         ),
     )
@@ -162,7 +149,7 @@ def ceilometer_central(
             '--config-file',
             str(plan.path('telemetry', f'{name}.conf')),
         ),
-        ready=lambda: connected(
+        ready=lambda: running.connected(
             processes.pid(name), planning.PORTS['mariadb']
         ),
     )
@@ -178,29 +165,6 @@ def metricd(plan: planning.Plan) -> running.Service:
             str(plan.path('telemetry', 'gnocchi.conf')),
         ),
     )
-
-
-def connected(pid: int | None, port: int) -> bool:
-    """Say whether a service has a connection to a port of the controller.
-
-    A daemon that serves no port shows in no other way that it works.
-
-    :raises OSError: it ended meanwhile.
-    """
-    if pid is None:
-        return False
-    sockets = set()
-    table = pathlib.Path(f'/proc/{pid}/net/tcp').read_text()
-    for line in table.splitlines()[1:]:
-        fields = line.split()
-        if fields[2].endswith(f':{port:04X}') and fields[3] == ESTABLISHED:
-            sockets.add(f'socket:[{fields[9]}]')
-    for each in running.tree(pid):
-        for descriptor in pathlib.Path(f'/proc/{each}/fd').iterdir():
-            with contextlib.suppress(OSError):
-                if os.readlink(descriptor) in sockets:
-                    return True
-    return False
 
 
 def create_alarm(plan: planning.Plan) -> None:
@@ -223,29 +187,31 @@ def create_alarm(plan: planning.Plan) -> None:
 
 
 def _gnocchi_command(plan: planning.Plan) -> list[str]:
-    conf = _schema_conf(plan, 'gnocchi', 'indexer', 'url')
+    groups = telemetry_files.gnocchi_base(plan)
+    conf = _schema_conf(plan, 'gnocchi', groups)
     return [sys.executable, '-m', 'lab.gnocchi_schema', conf]
 
 
 def _aodh_command(plan: planning.Plan) -> list[str]:
-    conf = _schema_conf(plan, 'aodh', 'database', 'connection')
+    groups = {'database': {'connection': plan.database_url('aodh')}}
+    conf = _schema_conf(plan, 'aodh', groups)
     return [running.program('aodh-dbsync'), '--config-file', conf]
 
 
 def _store_command(plan: planning.Plan) -> list[str]:
-    conf = _schema_conf(
-        plan, engine.DATABASE, 'nova_ha_database', 'connection'
-    )
+    url = plan.database_url(engine.DATABASE)
+    groups = {'nova_ha_database': {'connection': url}}
+    conf = _schema_conf(plan, engine.DATABASE, groups)
     program = running.program('nova-ha-manage')
     return [program, '--config-file', conf, 'db', 'sync']
 
 
-def _schema_conf(
-    plan: planning.Plan, name: str, group: str, option: str
-) -> str:
+def _schema_conf(plan: planning.Plan, name: str, groups: engine.Groups) -> str:
     """Write the configuration of a command that needs nothing but MariaDB."""
-    text = engine.ini({group: {option: plan.database_url(name)}})
-    return str(plan.write('telemetry', 'schema', f'{name}.conf', text=text))
+    path = plan.write(
+        'telemetry', 'schema', f'{name}.conf', text=engine.ini(groups)
+    )
+    return str(path)
 
 
 _ALEMBIC = ('SQLAlchemy', 'alembic', 'oslo.db')

@@ -12,11 +12,10 @@ import typing
 
 import yaml
 
+from lab import database
 from lab import engine
 from lab import plan as planning
 
-# Files of a lab are few: that many are cheap to look through.
-SACKS = 4
 # Seconds until a measure can be read; nothing of HA waits for it.
 PROCESSING_DELAY = 5
 
@@ -155,7 +154,12 @@ def common(plan: planning.Plan) -> engine.Groups:
             'use_stderr': 'true',
             'default_log_levels': LEVELS,
         },
-        'oslo_messaging_rabbit': {'rabbit_interval_max': '2'},
+        'oslo_messaging_rabbit': {
+            # Goes with [nova_ha] reconnect_max.
+            'rabbit_interval_max': '2',
+            # Seconds until a connection that was cut is given up.
+            'heartbeat_timeout_threshold': '10',
+        },
     }
 
 
@@ -215,21 +219,37 @@ def gnocchi(plan: planning.Plan) -> engine.Groups:
     return {
         'DEFAULT': {
             # Its own default is the indexer, which cannot share work out.
-            'coordination_url': f'file://{plan.path("gnocchi", "tooz")}',
+            'coordination_url': f'file://{gnocchi_data(plan)}/tooz',
             'parallel_operations': '1',
+            'verbose': 'false',
         },
         'api': {'auth_mode': 'keystone'},
-        'indexer': {'url': plan.database_url('gnocchi')},
-        'storage': {
-            'driver': 'file',
-            'file_basepath': str(plan.path('gnocchi', 'data')),
-        },
+        **gnocchi_base(plan),
         'metricd': {
             'workers': '1',
             'metric_processing_delay': str(PROCESSING_DELAY),
             'metric_reporting_delay': '-1',
         },
         'keystone_authtoken': engine.authtoken(plan, 'gnocchi'),
+    }
+
+
+def gnocchi_data(plan: planning.Plan) -> pathlib.Path:
+    """Return where gnocchi has its measures.
+
+    Beside its database: both are made once, for many labs.
+    """
+    return database.directory(plan) / 'gnocchi'
+
+
+def gnocchi_base(plan: planning.Plan) -> engine.Groups:
+    """Return where gnocchi keeps things."""
+    return {
+        'indexer': {'url': plan.database_url('gnocchi')},
+        'storage': {
+            'driver': 'file',
+            'file_basepath': str(gnocchi_data(plan)),
+        },
     }
 
 
