@@ -59,6 +59,17 @@ LogLevel QUIET
 """
 
 
+def environment() -> dict[str, str]:
+    """Return what everything on a host gets.
+
+    It is written down for PID 1, and whoever switches a host on may have
+    secrets in theirs.
+    """
+    known = ('HOME', 'LC_ALL', 'PATH', 'PYTHONPATH', 'PYTHONWARNINGS')
+    given = processes.environment()
+    return {name: given[name] for name in known if name in given}
+
+
 def directory(plan: planning.Plan, host: planning.Host) -> pathlib.Path:
     """Return where a host's own files are."""
     return plan.path('hosts', host.name, 'x').parent
@@ -200,7 +211,7 @@ def _agents(
     for name, argv in commands.items():
         agents[name] = {
             'argv': argv,
-            'environment': processes.environment(),
+            'environment': environment(),
             'log': str(plan.log(f'{host.name}-{name}')),
         }
     if host.kind == planning.REAL:

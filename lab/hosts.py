@@ -119,6 +119,8 @@ class Hosts:
         """
         with self._locked(host):
             if self.pid(host) is not None:
+                # Whoever switched it off may have come no further than this.
+                network.set_cards(self._plan, host, up=True)
                 return
             plan = planning.load(self._plan.directory)
             if not network.exists(plan.host_namespace(host)):
@@ -136,7 +138,7 @@ class Hosts:
                 subprocess.run(
                     command,
                     cwd='/',
-                    env=processes.environment(),
+                    env=host_files.environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -187,15 +189,14 @@ class Hosts:
             return
         try:
             space = os.stat(f'/proc/{pid}/ns/pid').st_ino
-            began = processes.began(pid)
             os.kill(pid, signal.SIGKILL)
         except (FileNotFoundError, ProcessLookupError):
             # It ended this moment, and with it all of the namespace.
             return
         _wait(
-            lambda: (
-                processes.began(pid) != began
-                and not any(_in_namespace('pid', space))
+            lambda: all(
+                processes.began(each) is None
+                for each in _in_namespace('pid', space)
             ),
             f"'{host.name}' was switched off but something of it is alive",
         )
@@ -242,7 +243,7 @@ class Hosts:
         """Run a command on a host; how it ended is in the result."""
         return subprocess.run(
             self.command(host, argv),
-            env=processes.environment(),
+            env=host_files.environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
