@@ -3,7 +3,8 @@
 """The second channel: a TCP connection from the controller to the hypervisor.
 
 One over the management network, and one over each network that the fencing
-map names for the host; all at once, so that a silent host costs one timeout.
+map names for the host; all at once, so that a silent host costs one timeout
+(two where a name resolves slowly).
 It shares neither the message bus nor the telemetry daemons with the
 heartbeat. The rule: what a *remote* machine did not do is SILENT, what *this*
 machine could not do is UNKNOWN. Anything that only a running kernel can send
@@ -77,17 +78,15 @@ class TcpProbe:
         others = self._networks.get(host, {})
         if not others:
             return (self.probe(host, address),)
-        at, deadline = self._begin()
+        at = self._clock()
         with futures.ThreadPoolExecutor(
             len(others), thread_name_prefix='probe'
         ) as pool:
             looks = [
-                (network, pool.submit(self._look, where, deadline))
+                (network, pool.submit(self._look, where))
                 for network, where in others.items()
             ]
-            first = self._look(
-                self._own_addresses.get(host, address), deadline
-            )
+            first = self._look(self._own_addresses.get(host, address))
             return (
                 _reading(evidence.PROBE, first, at),
                 *(
@@ -103,30 +102,35 @@ class TcpProbe:
         :param address: 'address', 'address:port' or '[address]:port'; '' when
             nothing is known. The host's 'probe' in the fencing map wins.
         """
-        at, deadline = self._begin()
+        at = self._clock()
         return _reading(
             evidence.PROBE,
-            self._look(self._own_addresses.get(host, address), deadline),
+            self._look(self._own_addresses.get(host, address)),
             at,
         )
 
-    def _begin(self) -> tuple[float, float]:
-        return self._clock(), time.monotonic() + self._timeout
-
-    def _look(self, address: str, deadline: float) -> _Found:
+    def _look(self, address: str) -> _Found:
+        # The time counts from here, not from when it was asked for: what
+        # this machine was too late to begin is not the host's silence.
         try:
             name, port = fencing_address.split(address, self._port)
         except ValueError as exc:
             return incident.Sign.UNKNOWN, str(exc)
         where = f"'{name}' port {port}"
         try:
-            targets = _resolve(name, port, deadline)
+            targets = _resolve(name, port, time.monotonic() + self._timeout)
         except (OSError, UnicodeError) as exc:
             return incident.Sign.UNKNOWN, f'{where} does not resolve: {exc}'
         found: _Found = incident.Sign.UNKNOWN, f'{where} has no address'
         signs = set()
-        for family, target in targets:
-            sign, text = self._try(family, target, deadline)
+        deadline = time.monotonic() + self._timeout
+        for tried, (family, target) in enumerate(targets):
+            # Each address gets its share, or the first would take it all.
+            now = time.monotonic()
+            share = (deadline - now) / (len(targets) - tried)
+            if share <= 0:
+                return incident.Sign.UNKNOWN, f'{where}: no time was left'
+            sign, text = self._try(family, target, now + share)
             found = sign, f'{where} {text}'
             if sign == incident.Sign.ALIVE:
                 return found

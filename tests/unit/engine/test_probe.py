@@ -2,7 +2,9 @@
 
 """Tests of the probe against real sockets."""
 
+from concurrent import futures
 import errno
+import functools
 import socket
 import struct
 import tempfile
@@ -144,6 +146,35 @@ class ProbeTest(testtools.TestCase):
         self.assertLess(time.monotonic() - began, 2.5)
         self.assertEqual({incident.Sign.SILENT}, {f.sign for f in found})
         self.assertEqual(5, len(found))
+
+    def test_probe_that_begins_late_still_has_its_time(self):
+        """As if this machine were busy: one thread for all networks."""
+        self.serve(lambda connection: connection.sendall(b'x'))
+        prober = self.mapped(
+            tenant=self.silent_address(), storage=self.address
+        )
+        one = functools.partial(futures.ThreadPoolExecutor, 1)
+
+        with mock.patch.object(
+            probe.futures, 'ThreadPoolExecutor', lambda _, **__: one()
+        ):
+            found = prober.probe_all('cmp-1', self.silent_address())
+
+        self.assertEqual(incident.Sign.ALIVE, found[-1].sign)
+
+    def test_silent_address_leaves_time_for_the_next_one(self):
+        self.serve(lambda connection: connection.sendall(b'x'))
+        name, _, port = self.silent_address().partition(':')
+        targets = [
+            (socket.AF_INET, (name, int(port))),
+            (socket.AF_INET, ('127.0.0.1', self.port)),
+        ]
+        with mock.patch.object(
+            probe, '_resolve', autospec=True, return_value=targets
+        ):
+            reading = self.make(timeout=0.6).probe('cmp-1', 'cmp-1')
+
+        self.assertEqual(incident.Sign.ALIVE, reading.sign)
 
     def test_refusal_is_a_sign_of_life(self):
         self.server.close()
