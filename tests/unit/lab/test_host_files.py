@@ -20,7 +20,9 @@ class HostFilesTest(unittest.TestCase):
         )
         self.plan = planning.make(self.directory, 2, 1, 'shared')
         # Would ask for a program that not every machine has.
-        self.enterContext(mock.patch.object(host_files, '_host_key'))
+        self.enterContext(
+            mock.patch.object(host_files, '_host_key', autospec=True)
+        )
 
     def spec(self, host):
         host_files.boot_command(self.plan, host)
