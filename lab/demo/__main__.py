@@ -175,8 +175,11 @@ def _stage(
         return embedded.EmbeddedStage(directory)
     # It needs what 'tools/env --lab' installs.
     from lab.demo import real
+    from lab import lab as labs
 
-    return real.LabStage(directory, attached=arguments.attach)
+    if arguments.attach:
+        return real.LabStage(directory, labs.attach(directory))
+    return real.LabStage(directory)
 
 
 def _keep(stage: stages.Stage) -> None:

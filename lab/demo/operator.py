@@ -100,7 +100,7 @@ class Operator:
         """Return the id of the one alarm for all hosts, made if missing."""
         name = self.stage.alarm()
         if name:
-            for alarm in self._aodh.alarm.list():
+            for alarm in self._aodh.alarm.list({'all_projects': True}):
                 if alarm['name'] == name:
                     return alarm['alarm_id']
             raise OperatorError(f"There is no alarm '{name}' in aodh")
