@@ -12,6 +12,7 @@ from lab import database
 from lab.embedded import plan as embedded
 from lab import guest
 from lab import identity
+from lab import keystone_schema
 from lab import nova
 from lab import nova_schema
 from lab import plan as planning
@@ -21,16 +22,14 @@ from lab import wsgi
 
 PLACEMENT = """\
 [DEFAULT]
-use_stderr = true
-[placement_database]
+{defaults}[placement_database]
 connection = {database}
 {authtoken}
 """
 
 GLANCE = """\
 [DEFAULT]
-use_stderr = true
-enabled_backends = file:file
+{defaults}enabled_backends = file:file
 enabled_import_methods = []
 worker_self_reference_url = {url}
 [database]
@@ -74,6 +73,7 @@ def _placement_config(plan: planning.Plan) -> pathlib.Path:
         'placement',
         'placement.conf',
         text=PLACEMENT.format(
+            defaults=identity.DEFAULTS,
             database=plan.database_url('placement'),
             authtoken=identity.authtoken(plan, 'placement'),
         ),
@@ -88,6 +88,7 @@ def _glance_config(plan: planning.Plan) -> pathlib.Path:
         'glance',
         'glance-api.conf',
         text=GLANCE.format(
+            defaults=identity.DEFAULTS,
             url=plan.url('glance'),
             database=plan.database_url('glance'),
             directory=directory,
@@ -226,7 +227,7 @@ def _glance_command(plan: planning.Plan) -> list[str]:
 _ALEMBIC = ('SQLAlchemy', 'alembic', 'oslo.db')
 
 for _one in (
-    identity.SCHEMA,
+    keystone_schema.SCHEMA,
     nova_schema.SCHEMA,
     database.Schema(
         'placement',

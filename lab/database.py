@@ -41,6 +41,7 @@ class Schema:
         depends on the lab, except into ``database_directory``.
     :ivar distributions: Python packages on whose versions the result depends.
     :ivar sources: files and directories of ours on which it depends.
+    :ivar depends_on: whatever else it depends on.
     :ivar statements: SQL for every start of the server, for what does depend
         on the lab.
     """
@@ -50,6 +51,7 @@ class Schema:
     command: Command
     distributions: tuple[str, ...]
     sources: tuple[pathlib.Path, ...] = ()
+    depends_on: str = ''
     statements: Statements = lambda plan: []
 
 
@@ -76,7 +78,7 @@ def key() -> str:
     found.update(_run(['mariadbd', '--version']).encode())
     for name in sorted(_schemas):
         one = _schemas[name]
-        found.update(f'{name} {one.databases}'.encode())
+        found.update(f'{name} {one.databases} {one.depends_on}'.encode())
         for distribution in one.distributions:
             version = importlib.metadata.version(distribution)
             found.update(f'{distribution} {version}'.encode())

@@ -19,8 +19,7 @@ INSTANCES = '/var/lib/nova/instances'
 
 COMMON = """\
 [DEFAULT]
-use_stderr = true
-transport_url = {transport}
+{defaults}transport_url = {transport}
 host = {host}
 my_ip = {address}
 state_path = {state}
@@ -123,6 +122,7 @@ def _common(
     plan: planning.Plan, host: str, address: str, state: pathlib.Path
 ) -> str:
     return COMMON.format(
+        defaults=identity.DEFAULTS,
         transport=plan.transport_url,
         host=host,
         address=address,

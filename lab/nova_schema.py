@@ -5,6 +5,7 @@ What nova-manage would do in five processes, each of which would load all of
 nova again.
 """
 
+import os
 import pathlib
 import sys
 
@@ -28,7 +29,8 @@ def _command(plan: planning.Plan) -> list[str]:
 
 def main() -> None:
     """Fill nova's empty databases."""
-    # Nova decides on its threads at its first import.
+    # Nova decides on its threads at its first import, and for eventlet.
+    os.environ['OS_NOVA_DISABLE_EVENTLET_PATCHING'] = 'true'
     from nova.cmd import manage
 
     # isort: split

@@ -35,13 +35,16 @@ def write(plan: planning.Plan) -> None:
     _write_openrc(plan, config)
     for name in CLIENTS:
         _write_wrapper(plan, name, processes.program(name))
-    for name, path in (
-        ('nova-manage', nova.directory(plan) / 'nova.conf'),
-        ('nova-ha-manage', engine.conf_file(plan)),
+    for name, path, environment in (
+        (
+            'nova-manage',
+            nova.directory(plan) / 'nova.conf',
+            {'OS_NOVA_DISABLE_EVENTLET_PATCHING': 'true'},
+        ),
+        ('nova-ha-manage', engine.conf_file(plan), {}),
     ):
-        _write_wrapper(
-            plan, name, f'{processes.program(name)} --config-file {path}'
-        )
+        program = f'{processes.program(name)} --config-file {path}'
+        _write_wrapper(plan, name, program, environment)
     _write_wrapper(
         plan,
         'rabbitmqctl',
