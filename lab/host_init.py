@@ -108,9 +108,20 @@ def servers() -> dict[int, tuple[str, str]]:
                 continue
             server = _SERVER.search(_read(pid, 'cmdline'))
             fields = _stat(pid)
-            if server and fields and fields[0] not in 'ZX':
+            if server and fields and fields[0] not in 'ZX' and _has_cpu(pid):
                 found[pid] = (server.group(1).decode(), fields[19])
     return found
+
+
+def _has_cpu(pid: int) -> bool:
+    """Say whether a QEMU has come as far as to have a processor.
+
+    One that finds its disk in use by another ends before that.
+    """
+    return any(
+        _read(pid, f'task/{task}/comm').startswith(b'CPU ')
+        for task in os.listdir(f'/proc/{pid}/task')
+    )
 
 
 def _read(pid: int, name: str) -> bytes:

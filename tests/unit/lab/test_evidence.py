@@ -143,15 +143,15 @@ class EvidenceTest(unittest.TestCase):
 
         self.assertEqual(1, len(self.witness().double_runs))
 
-    def test_a_qemu_that_found_its_disk_in_use_is_no_life(self):
+    def test_an_end_that_was_noted_late_is_no_overlap(self):
         self.write_ledger(
             self.first,
             {'event': 'began', 'time': 5.0, 'server': SERVER, 'pid': 7},
+            {'event': 'ended', 'time': 22.0, 'server': SERVER, 'pid': 7},
         )
         self.write_ledger(
             self.second,
-            {'event': 'began', 'time': 21.0, 'server': SERVER, 'pid': 7},
-            {'event': 'ended', 'time': 22.0, 'server': SERVER, 'pid': 7},
+            {'event': 'began', 'time': 20.5, 'server': SERVER, 'pid': 7},
         )
 
         self.assertEqual((), self.witness().double_runs)
