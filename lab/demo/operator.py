@@ -3,6 +3,7 @@
 """What the operator of the demo does and asks, with ordinary credentials."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import time
 import typing
@@ -85,6 +86,10 @@ class Operator:
         answer = self.get('/servers/detail', all_tenants='1')
         return {server['id']: server for server in answer['servers']}
 
+    def services(self) -> list[dict[str, typing.Any]]:
+        """Return nova-compute's service of every host."""
+        return self.get('/os-services', binary='nova-compute')['services']
+
     def service(self, host: str) -> dict[str, typing.Any]:
         """Return nova-compute's service of a host."""
         answer = self.get('/os-services', binary='nova-compute', host=host)
@@ -115,6 +120,47 @@ class Operator:
             }
         )
         return alarm['alarm_id']
+
+    def unforce(self, service_id: str) -> bool:
+        """Let a host count as it reports; False while nova refuses."""
+        answer = self._compute.put(
+            f'/os-services/{service_id}',
+            json={'forced_down': False},
+            microversion=MICROVERSION,
+        )
+        return answer.status_code == 200
+
+    def enable(self, service_id: str) -> None:
+        """Let a host get servers again."""
+        answer = self._compute.put(
+            f'/os-services/{service_id}',
+            json={'status': 'enabled'},
+            microversion=MICROVERSION,
+        )
+        self._json(answer, f'/os-services/{service_id}')
+
+    def delete_all(self, timeout: float = 180.0) -> None:
+        """Delete every server, whatever it is doing, and wait for it."""
+        deadline = time.monotonic() + timeout
+        while servers := self.servers():
+            for uuid in servers:
+                # One in the middle of something is refused until it is
+                # called failed.
+                for action in (
+                    lambda path: self.post(
+                        f'{path}/action', {'os-resetState': {'state': 'error'}}
+                    ),
+                    self._delete,
+                ):
+                    with contextlib.suppress(OperatorError):
+                        action(f'/servers/{uuid}')
+            if time.monotonic() > deadline:
+                raise OperatorError(f'Not deleted: {sorted(servers)}')
+            time.sleep(1.0)
+
+    def _delete(self, path: str) -> None:
+        answer = self._compute.delete(path, microversion=MICROVERSION)
+        self._json(answer, path)
 
     def arm(self, reason: str) -> None:
         """Let the engine act."""
