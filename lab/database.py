@@ -24,8 +24,13 @@ from lab import plan as planning
 from lab import processes
 
 NAME = 'mariadb'
+# To be raised when a copy of before cannot be used any more.
+FORMAT = 1
 # So many states of the databases stay in the cache.
 KEPT = 5
+# Seconds for the tables of one service; the slowest takes half a minute on
+# a quiet machine.
+PATIENCE = 600.0
 
 Command = collections.abc.Callable[[planning.Plan], list[str]]
 Statements = collections.abc.Callable[[planning.Plan], list[str]]
@@ -74,7 +79,7 @@ def _files(path: pathlib.Path) -> list[pathlib.Path]:
 
 def key() -> str:
     """Return what the content of the databases depends on, as a digest."""
-    found = hashlib.sha256(sys.version.encode())
+    found = hashlib.sha256(f'{sys.version} {FORMAT} {_SIZES}'.encode())
     found.update(_run(['mariadbd', '--version']).encode())
     for name in sorted(_schemas):
         one = _schemas[name]
@@ -82,7 +87,7 @@ def key() -> str:
         for distribution in one.distributions:
             version = importlib.metadata.version(distribution)
             found.update(f'{distribution} {version}'.encode())
-        for source in (pathlib.Path(__file__), *one.sources):
+        for source in one.sources:
             for path in _files(source):
                 found.update(path.read_bytes())
     return found.hexdigest()[:12]
@@ -225,22 +230,29 @@ class Database:
     def _make(self, one: Schema) -> None:
         log = self._plan.log(f'schema-{one.name}')
         with log.open('ab') as stream:
-            code = subprocess.run(
-                processes.inside(
-                    self._plan.namespace, *one.command(self._plan)
-                ),
-                cwd=self._plan.directory,
-                env=processes.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                check=False,
-            ).returncode
-        if code:
+            try:
+                code = subprocess.run(
+                    processes.inside(
+                        self._plan.namespace, *one.command(self._plan)
+                    ),
+                    cwd=self._plan.directory,
+                    env=processes.environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                    timeout=PATIENCE,
+                    check=False,
+                ).returncode
+            except subprocess.TimeoutExpired:
+                # Some of them try for ever to reach a database.
+                reason = f'no end after {PATIENCE:.0f} s'
+            else:
+                reason = f'exit code {code}' if code else ''
+        if reason:
             text = log.read_text(errors='replace')
             raise planning.LabError(
-                f'The tables of {one.name} could not be made (exit code '
-                f'{code}). The end of {log}:\n{_end(text)}'
+                f'The tables of {one.name} could not be made ({reason}). '
+                f'The end of {log}:\n{_end(text)}'
             )
 
 
