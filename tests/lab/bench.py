@@ -170,7 +170,7 @@ class LabTest(unittest.TestCase):
                 for host in status['hosts']
             )
             and watching > self.stage.warm_up
-            and status['sight'] == 'clear'
+            and self.sight() == 'clear'
         )
 
     # --- doing ------------------------------------------------------------
@@ -212,6 +212,10 @@ class LabTest(unittest.TestCase):
 
     def status(self) -> dict[str, typing.Any]:
         return self.operator.get('/os-instance-ha')['instance_ha']
+
+    def sight(self) -> str:
+        """Return how well the engine sees, '' while it does not report."""
+        return (self.status()['engine'] or {}).get('sight', '')
 
     def incident(self, host: str) -> dict[str, typing.Any] | None:
         """Return the newest incident of a host with its timeline."""

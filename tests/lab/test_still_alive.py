@@ -128,17 +128,13 @@ class BrokerTest(StillAliveTest):
 
         self.faults.cause('rabbitmq:down')
 
-        bench.wait(
-            lambda: self.status()['sight'] == 'blind', 'monitoring to be blind'
-        )
+        bench.wait(lambda: self.sight() == 'blind', 'monitoring to be blind')
         self.look_on()
         self.assert_guests_run_on()
 
         self.faults.heal()
 
-        bench.wait(
-            lambda: self.status()['sight'] == 'clear', 'monitoring to see'
-        )
+        bench.wait(lambda: self.sight() == 'clear', 'monitoring to see')
         self.assert_nothing_fenced()
 
 
