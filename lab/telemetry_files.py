@@ -196,8 +196,6 @@ def notification(plan: planning.Plan) -> engine.Groups:
         'DEFAULT': {
             'pipeline_cfg_file': f'{directory}/pipeline.yaml',
             'event_pipeline_cfg_file': f'{directory}/event_pipeline.yaml',
-            # Threads; each may wait for gnocchi.
-            'max_parallel_requests': '8',
         },
         'nova_ha_database': {'connection': plan.database_url(engine.DATABASE)},
         'event': {
