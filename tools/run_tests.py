@@ -165,6 +165,14 @@ def demo() -> Count:
     return stestr('tests/demo')
 
 
+def lab() -> Count:
+    """Stories on real hypervisors."""
+    if os.geteuid():
+        print('lab: skipped, namespaces and hypervisors need root')
+        return Count(skipped=1)
+    return stestr('tests/lab')
+
+
 KINDS = {
     'style': style,
     'unit': unit,
@@ -173,6 +181,7 @@ KINDS = {
     'wheel': wheel,
     'docs': docs,
     'demo': demo,
+    'lab': lab,
 }
 
 
