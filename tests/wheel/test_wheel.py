@@ -150,6 +150,7 @@ class WheelTest(unittest.TestCase):
             'ceilometer_pollsters/data/polling_ha.yaml',
             'ceilometer_pollsters/data/polling_ha_central.yaml',
             'ceilometer_pollsters/data/event_definitions.yaml',
+            'ceilometer_pollsters/data/gnocchi_resources.yaml',
         ):
             self.assertIn(needed, data)
 
