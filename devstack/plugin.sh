@@ -225,6 +225,10 @@ function _configure_nova_ha_heartbeat {
     local state=$NOVA_HA_DATA_DIR/$host
     _nova_ha_polling_conf "$conf" polling_ha.yaml
     iniset "$conf" nova_ha host "$host"
+    # Coordinated agents of one machine would poll in turn: one heartbeat for
+    # all of them.
+    iniset "$conf" DEFAULT host "$host"
+    iniset "$conf" coordination backend_url ''
     # Goes with reconnect_max.
     iniset "$conf" oslo_messaging_rabbit rabbit_interval_max 2
     iniset "$conf" nova_ha system_uuid_file "$state/product_uuid"

@@ -279,14 +279,21 @@ class TestSettings(StageCase):
     def test_each_fake_host_says_who_it_is(self):
         self.configure(settings='NOVA_HA_HEARTBEAT_INTERVAL=1')
 
-        told = [
-            self.ini(f'ceilometer/ceilometer-ha-stage{number}.conf')['nova_ha']
+        files = [
+            self.ini(f'ceilometer/ceilometer-ha-stage{number}.conf')
             for number in (1, 2)
         ]
+        told = [options['nova_ha'] for options in files]
         self.assertEqual(['stage1', 'stage2'], [one['host'] for one in told])
         for name in ('system_uuid_file', 'boot_id_file'):
             values = {pathlib.Path(one[name]).read_text() for one in told}
             self.assertEqual(2, len(values))
+        for options in files:
+            # Or the agents would take turns.
+            self.assertEqual({'backend_url': ''}, options['coordination'])
+            self.assertEqual(
+                options['nova_ha']['host'], options['DEFAULT']['host']
+            )
         polling = self.yaml('ceilometer/polling_ha.yaml')
         self.assertEqual(1, polling['sources'][0]['interval'])
 
