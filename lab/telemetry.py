@@ -62,17 +62,14 @@ class Telemetry:
         processes.start(daemon(plan, processes, 'aodh-evaluator'))
 
     def write_files(self) -> None:
-        """Write what the services read; keystone answers by now."""
+        """Write what the services read; the databases are there already."""
         engine.write_conf(self._plan)
         engine.write_fencing(self._plan)
         telemetry_files.write(self._plan)
 
 
 def polling_conf(plan: planning.Plan, host: planning.Host) -> str:
-    """Return ceilometer.conf for a host's ``ceilometer-polling``.
-
-    The host's identity is read from hosts/NAME/product_uuid and boot_id.
-    """
+    """Return ceilometer.conf for a host's ``ceilometer-polling``."""
     return str(telemetry_files.write_host(plan, host))
 
 

@@ -8,6 +8,7 @@ services: there they look for ``aodh.conf`` and ``gnocchi.conf``.
 
 import importlib.resources
 import pathlib
+import threading
 import typing
 
 import yaml
@@ -24,14 +25,14 @@ LEVELS = (
     'amqp=WARN,ceilometer.polling.manager=WARN,futurist=INFO,'
     'keystoneauth=WARN,keystoneclient=INFO,keystonemiddleware=ERROR,'
     'oslo.messaging=INFO,oslo_messaging=INFO,sqlalchemy=WARN,'
-    'stevedore=WARN,urllib3=WARN'
+    'oslo_db.sqlalchemy.utils=ERROR,stevedore=WARN,urllib3=WARN'
 )
 
 YAML = dict[str, list[typing.Any]] | list[typing.Any]
 
 
 def write(plan: planning.Plan) -> None:
-    """Write every file; keystone answers by now."""
+    """Write every file; the databases are there already."""
     plan.path('telemetry', 'pollsters.d').mkdir(exist_ok=True)
     for name in (
         'pipeline.yaml',
@@ -39,7 +40,11 @@ def write(plan: planning.Plan) -> None:
         'event_definitions.yaml',
         'gnocchi_resources.yaml',
     ):
-        _write_yaml(plan, name, merged(_stock(name), _ours(name)))
+        content = merged(_stock(name), _ours(name))
+        if name == 'event_pipeline.yaml':
+            # The lab has nobody who would fetch other events.
+            drop_source(content, 'event_source')
+        _write_yaml(plan, name, content)
     write_polling(plan, 'polling_ha.yaml', engine.HEARTBEAT_INTERVAL)
     write_polling(plan, 'polling_ha_central.yaml', engine.WATCH_INTERVAL)
     _write_ini(plan, 'gnocchi.conf', gnocchi(plan))
@@ -60,18 +65,16 @@ def write(plan: planning.Plan) -> None:
 
 
 def write_host(plan: planning.Plan, host: planning.Host) -> pathlib.Path:
-    """Write ceilometer.conf of a host's agent; its identity is HOSTS'."""
+    """Write ceilometer.conf of a host's agent.
+
+    Its identity is where it is on any machine: a host of the lab has files
+    of its own there.
+    """
     plan.path('telemetry', 'pollsters.d').mkdir(exist_ok=True)
     write_polling(plan, 'polling_ha.yaml', engine.HEARTBEAT_INTERVAL)
     own: engine.Groups = {
+        # What nova-compute calls itself, also where the kernel says other.
         'DEFAULT': {'host': host.name},
-        'nova_ha': {
-            'host': host.name,
-            'system_uuid_file': str(
-                plan.path('hosts', host.name, 'product_uuid')
-            ),
-            'boot_id_file': str(plan.path('hosts', host.name, 'boot_id')),
-        },
     }
     return plan.write(
         'telemetry',
@@ -91,10 +94,11 @@ def _write_ini(
     return plan.write('telemetry', name, text=engine.ini(*layers))
 
 
-def _write_yaml(plan: planning.Plan, name: str, content: YAML) -> str:
-    path = plan.path('telemetry', name)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-    return str(path)
+def _write_yaml(plan: planning.Plan, name: str, content: YAML) -> None:
+    """Write a file at once: an agent may be reading the last one."""
+    new = plan.path('telemetry', f'{name}.{threading.get_ident()}')
+    new.write_text(yaml.safe_dump(content, sort_keys=False))
+    new.replace(plan.path('telemetry', name))
 
 
 def _ours(name: str) -> YAML:
@@ -127,14 +131,15 @@ def merged(stock: YAML, added: YAML) -> YAML:
     for source in both.get('sources', ()):
         if '*' in source.get('meters', ()):
             source['meters'].append('!hypervisor.heartbeat')
-    # The lab has nobody who would fetch other events from the broker.
-    if 'event_source' in str(both.get('sources')):
-        both['sources'] = [
-            source
-            for source in both['sources']
-            if source['name'] != 'event_source'
-        ]
     return both
+
+
+def drop_source(content: YAML, name: str) -> None:
+    """Remove a source from a pipeline."""
+    assert isinstance(content, dict)
+    content['sources'] = [
+        source for source in content['sources'] if source['name'] != name
+    ]
 
 
 def write_polling(plan: planning.Plan, name: str, interval: int) -> None:

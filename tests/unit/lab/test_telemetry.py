@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Telemetry of the lab reads what an installer would have written."""
+
+import configparser
+import json
+import pathlib
+import stat
+import tempfile
+import unittest
+
+import yaml
+
+from lab import database
+from lab import engine
+from lab import plan as planning
+from lab import telemetry
+from lab import telemetry_files
+
+
+def parse(path):
+    parser = configparser.RawConfigParser(default_section='')
+    parser.read(path)
+    return parser
+
+
+class TelemetryFilesTest(unittest.TestCase):
+    def setUp(self):
+        directory = self.enterContext(tempfile.TemporaryDirectory())
+        self.plan = planning.make(pathlib.Path(directory), 2, 1, 'shared')
+        place = database.directory(self.plan)
+        place.mkdir()
+        (place / 'identity.json').write_text(
+            json.dumps({'projects': {'service': 'the-project'}, 'users': {}})
+        )
+
+    def yaml(self, name):
+        telemetry_files.write(self.plan)
+        return yaml.safe_load(self.plan.path('telemetry', name).read_text())
+
+    def test_gnocchi_gets_no_heartbeats(self):
+        sources = self.yaml('pipeline.yaml')['sources']
+
+        meters = {source['name']: source['meters'] for source in sources}
+        self.assertEqual(
+            ['*', '!hypervisor.heartbeat'], meters['meter_source']
+        )
+        self.assertEqual(
+            ['hypervisor.heartbeat'], meters['ha_heartbeat_source']
+        )
+
+    def test_events_go_to_alarms_only(self):
+        sources = self.yaml('event_pipeline.yaml')['sources']
+
+        self.assertEqual(
+            ['ha_event_source'], [source['name'] for source in sources]
+        )
+
+    def test_definitions_of_others_stay(self):
+        resources = self.yaml('gnocchi_resources.yaml')['resources']
+
+        kinds = [one['resource_type'] for one in resources]
+        self.assertIn('instance', kinds)
+        self.assertEqual('nova_compute', kinds[-1])
+
+    def test_hypervisors_know_no_database(self):
+        host = self.plan.hosts[1]
+        path = pathlib.Path(telemetry.polling_conf(self.plan, host))
+
+        conf = parse(path)
+        self.assertNotIn('mysql', path.read_text())
+        self.assertEqual(host.name, conf['DEFAULT']['host'])
+        self.assertEqual(0o600, stat.S_IMODE(path.stat().st_mode))
+
+    def test_everybody_agrees_on_project_and_silence(self):
+        telemetry_files.write(self.plan)
+        watcher = parse(self.plan.path('telemetry', 'ceilometer-central.conf'))
+        own = parse(engine.write_conf(self.plan))
+
+        self.assertEqual('the-project', watcher['nova_ha']['project_id'])
+        self.assertEqual(dict(own['nova_ha']), dict(watcher['nova_ha']))
+
+    def test_a_change_of_the_engine_holds_once(self):
+        changed = parse(
+            engine.write_conf(
+                self.plan, {'gates': {'storm_window': 5}, 'new': {'a': 'b'}}
+            )
+        )
+        plain = parse(engine.write_conf(self.plan))
+
+        self.assertEqual('5', changed['gates']['storm_window'])
+        self.assertEqual('b', changed['new']['a'])
+        self.assertEqual(
+            engine.SETTINGS['gates']['storm_window'],
+            plain['gates']['storm_window'],
+        )
+        self.assertNotIn('new', plain)
+
+    def test_the_fencing_map_holds_no_password(self):
+        path = engine.write_fencing(self.plan)
+
+        hosts = yaml.safe_load(path.read_text())['hosts']
+        self.assertEqual([host.name for host in self.plan.hosts], list(hosts))
+        self.assertNotIn(self.plan.passwords['bmc'], path.read_text())
+
+
+class TimesTest(unittest.TestCase):
+    def test_times_fit_together(self):
+        def seconds(group, name):
+            return float(engine.SETTINGS[group][name])
+
+        timeout = seconds('nova_ha', 'heartbeat_timeout')
+        self.assertLess(engine.HEARTBEAT_INTERVAL, timeout / 2)
+        self.assertGreaterEqual(seconds('engine', 'warm_up'), timeout)
+        self.assertGreater(seconds('nova_ha', 'reemit_interval'), timeout)
+        self.assertGreaterEqual(
+            seconds('engine', 'lease_ttl'), 5 * seconds('engine', 'interval')
+        )
