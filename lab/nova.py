@@ -105,6 +105,10 @@ enabled = false
 enabled = false
 """
 
+# It keeps the identity of its node on the disk; without that nova-compute
+# refuses to start a second time.
+FAKE_DRIVER = 'fake.FakeDriverWithoutFakeNodes'
+
 PRIVSEP = (
     'nova_sys_admin',
     'privsep_osbrick',
@@ -165,7 +169,7 @@ def write_compute_config(plan: planning.Plan, host: planning.Host) -> str:
     state = plan.path('hosts', host.name, 'nova', 'lock').parent
     real = host.kind == planning.REAL
     text = _common(plan, host.name, host.address(), state) + COMPUTE.format(
-        driver='libvirt.LibvirtDriver' if real else 'fake.FakeDriver',
+        driver='libvirt.LibvirtDriver' if real else FAKE_DRIVER,
         instances=INSTANCES if real else state / 'instances',
     )
     path = plan.path(NAME, f'compute-{host.name}.conf')
