@@ -54,6 +54,9 @@ def environment() -> dict[str, str]:
         ),
         'PYTHONPATH': str(planning.ROOT),
         'PYTHONWARNINGS': 'ignore',
+        # All import eventlet and none uses it. Without its resolver each
+        # starts a quarter of a second earlier.
+        'EVENTLET_NO_GREENDNS': 'yes',
         'LC_ALL': 'C.UTF-8',
     }
 
