@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the telemetry services of a lab read: one file each, and YAML.
 
-The YAML is ceilometer's own, merged with ours as the installation guide
-says. Everything is in ``DIR/telemetry``, which is also the home of the
-services: there they look for ``aodh.conf`` and ``gnocchi.conf``.
+The pipeline is ceilometer's own, merged with ours as the installation guide
+says. Of definitions there are only ours: the others would be of use to
+nobody here, and reading them takes the notification agent five seconds.
+Everything is in ``DIR/telemetry``, which is also the home of the services:
+there they look for ``aodh.conf`` and ``gnocchi.conf``.
 """
 
 import importlib.resources
+import os
 import pathlib
 import threading
 import typing
@@ -28,23 +31,20 @@ LEVELS = (
     'oslo_db.sqlalchemy.utils=ERROR,stevedore=WARN,urllib3=WARN'
 )
 
-YAML = dict[str, list[typing.Any]] | list[typing.Any]
+Pipeline = dict[str, list[dict[str, typing.Any]]]
 
 
 def write(plan: planning.Plan) -> None:
     """Write every file; the databases are there already."""
     plan.path('telemetry', 'pollsters.d').mkdir(exist_ok=True)
     for name in (
-        'pipeline.yaml',
         'event_pipeline.yaml',
         'event_definitions.yaml',
         'gnocchi_resources.yaml',
     ):
-        content = merged(_stock(name), _ours(name))
-        if name == 'event_pipeline.yaml':
-            # The lab has nobody who would fetch other events.
-            drop_source(content, 'event_source')
-        _write_yaml(plan, name, content)
+        _write_yaml(plan, name, _ours(name))
+    name = 'pipeline.yaml'
+    _write_yaml(plan, name, merged(_stock(name), _ours(name)))
     write_polling(plan, 'polling_ha.yaml', engine.HEARTBEAT_INTERVAL)
     write_polling(plan, 'polling_ha_central.yaml', engine.WATCH_INTERVAL)
     _write_ini(plan, 'gnocchi.conf', gnocchi(plan))
@@ -94,58 +94,35 @@ def _write_ini(
     return plan.write('telemetry', name, text=engine.ini(*layers))
 
 
-def _write_yaml(plan: planning.Plan, name: str, content: YAML) -> None:
+def _write_yaml(plan: planning.Plan, name: str, content: object) -> None:
     """Write a file at once: an agent may be reading the last one."""
-    new = plan.path('telemetry', f'{name}.{threading.get_ident()}')
+    turn = f'{os.getpid()}.{threading.get_ident()}'
+    new = plan.path('telemetry', f'{name}.{turn}')
     new.write_text(yaml.safe_dump(content, sort_keys=False))
     new.replace(plan.path('telemetry', name))
 
 
-def _ours(name: str) -> YAML:
+def _ours(name: str) -> typing.Any:
     source = importlib.resources.files('ceilometer_pollsters') / 'data' / name
     return yaml.safe_load(source.read_text())
 
 
-def _stock(name: str) -> YAML:
-    """Return one of ceilometer's own files."""
-    package = (
-        'ceilometer.publisher'
-        if name == 'gnocchi_resources.yaml'
-        else 'ceilometer.pipeline'
-    )
-    source = importlib.resources.files(package) / 'data' / name
+def _stock(name: str) -> Pipeline:
+    source = importlib.resources.files('ceilometer.pipeline') / 'data' / name
     return yaml.safe_load(source.read_text())
 
 
-def merged(stock: YAML, added: YAML) -> YAML:
-    """Return both: lists of the same key joined, ours at their end.
-
-    The second step of the guide is in here, too: gnocchi gets no heartbeats.
-    """
-    if isinstance(stock, list):
-        return [*stock, *added]
-    assert isinstance(added, dict)
-    both: dict[str, list[typing.Any]] = {**stock}
-    for key, items in added.items():
-        both[key] = [*stock.get(key, []), *items]
-    for source in both.get('sources', ()):
-        if '*' in source.get('meters', ()):
+def merged(stock: Pipeline, added: Pipeline) -> Pipeline:
+    """Return both pipelines, in which gnocchi gets no heartbeats."""
+    for source in stock['sources']:
+        if '*' in source['meters']:
             source['meters'].append('!hypervisor.heartbeat')
-    return both
-
-
-def drop_source(content: YAML, name: str) -> None:
-    """Remove a source from a pipeline."""
-    assert isinstance(content, dict)
-    content['sources'] = [
-        source for source in content['sources'] if source['name'] != name
-    ]
+    return {key: [*stock[key], *added[key]] for key in stock}
 
 
 def write_polling(plan: planning.Plan, name: str, interval: int) -> None:
     """Write one of our polling files with the lab's interval."""
     content = _ours(name)
-    assert isinstance(content, dict)
     for source in content['sources']:
         source['interval'] = interval
     _write_yaml(plan, name, content)

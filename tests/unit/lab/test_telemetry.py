@@ -55,13 +55,6 @@ class TelemetryFilesTest(unittest.TestCase):
             ['ha_event_source'], [source['name'] for source in sources]
         )
 
-    def test_definitions_of_others_stay(self):
-        resources = self.yaml('gnocchi_resources.yaml')['resources']
-
-        kinds = [one['resource_type'] for one in resources]
-        self.assertIn('instance', kinds)
-        self.assertEqual('nova_compute', kinds[-1])
-
     def test_hypervisors_know_no_database(self):
         host = self.plan.hosts[1]
         path = pathlib.Path(telemetry.polling_conf(self.plan, host))
