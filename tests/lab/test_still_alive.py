@@ -39,7 +39,7 @@ class AgentTest(StillAliveTest):
 
         found = self.wait_code('cmp-1', 'degraded')
         self.assertEqual('alarm', self.operator.alarm_state(alarm))
-        self.assertIn("'management'", found['reason'])
+        self.assertIn('probe alive', found['reason'])
         self.look_on()
         self.assert_guests_run_on()
 
@@ -144,7 +144,9 @@ class ReturnTest(StillAliveTest):
         self.cut_power('cmp-1')
         self.wait_phase('cmp-1', 'recovered')
 
+        host = self.plan.host('cmp-1')
         self.stage.power_on('cmp-1')
+        bench.wait(lambda: self.hosts.power(host) == 'on', 'cmp-1 to boot')
         self.faults.cause('nova-compute:killed', 'cmp-1')
 
         deadline = time.monotonic() + LOOKED_ON
