@@ -10,11 +10,15 @@ import os
 import pathlib
 import signal
 import subprocess
+import time
 
 from lab import plan as planning
 
 # <sched.h>
 CLONE_NEWNET = 0x40000000
+
+# A killed QEMU gives its memory back first.
+_PATIENCE = 20.0
 
 _SHORT = {'management': 'mgmt', 'storage': 'stor', 'tenant': 'tenant'}
 
@@ -161,12 +165,32 @@ def down(plan: planning.Plan) -> None:
     everything of a lab is in its namespaces.
     """
     for namespace in remains(plan.namespace):
-        pids = _run('ip', 'netns', 'pids', namespace).split()
-        for pid in pids:
-            # The caller itself may be in there.
-            if int(pid) != os.getpid():
-                _kill(int(pid))
+        deadline = time.monotonic() + _PATIENCE
+        while pids := _strangers(namespace):
+            if time.monotonic() > deadline:
+                raise planning.LabError(
+                    f"Processes {pids} of network namespace '{namespace}' do "
+                    f'not end after SIGKILL for {_PATIENCE:.0f} s'
+                )
+            for pid in pids:
+                _kill(pid)
+            time.sleep(0.02)
         _run('ip', 'netns', 'delete', namespace)
+
+
+def _strangers(namespace: str) -> list[int]:
+    """Return the living processes in a namespace, except the caller."""
+    found = map(int, _run('ip', 'netns', 'pids', namespace).split())
+    return [pid for pid in found if pid != os.getpid() and _lives(pid)]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        stat = pathlib.Path(f'/proc/{pid}/stat').read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    # Nobody may be there to collect a zombie.
+    return stat.rpartition(')')[2].split()[0] not in 'ZX'
 
 
 def _kill(pid: int) -> None:
