@@ -181,7 +181,8 @@ def _reading(channel: str, found: _Found, at: float) -> incident.Reading:
 def _limit(connection: socket.socket, deadline: float) -> None:
     remaining = deadline - time.monotonic()
     if remaining <= 0:
-        raise TimeoutError('timed out')
+        # Not the host's silence: this machine came to it too late.
+        raise OSError('no time was left')
     connection.settimeout(remaining)
 
 

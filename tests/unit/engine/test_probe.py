@@ -82,7 +82,7 @@ class ProbeTest(testtools.TestCase):
         self.assertEqual(incident.Sign.ALIVE, prober.probe('cmp-1', '').sign)
         self.assertEqual(incident.Sign.UNKNOWN, prober.probe('other', '').sign)
 
-    def mapped(self, timeout=0.3, probe='', **networks):
+    def mapped(self, timeout=1.0, probe='', **networks):
         entry = {'driver': 'redfish', 'networks': networks}
         if probe:
             entry['probe'] = probe
@@ -172,9 +172,19 @@ class ProbeTest(testtools.TestCase):
         with mock.patch.object(
             probe, '_resolve', autospec=True, return_value=targets
         ):
-            reading = self.make(timeout=0.6).probe('cmp-1', 'cmp-1')
+            reading = self.make(timeout=2.0).probe('cmp-1', 'cmp-1')
 
         self.assertEqual(incident.Sign.ALIVE, reading.sign)
+
+    def test_time_that_this_machine_lost_is_not_the_hosts_silence(self):
+        target = ('127.0.0.1', self.port)
+
+        sign, text = self.make()._try(
+            socket.AF_INET, target, time.monotonic() - 1.0
+        )
+
+        self.assertEqual(incident.Sign.UNKNOWN, sign)
+        self.assertIn('no time was left', text)
 
     def test_refusal_is_a_sign_of_life(self):
         self.server.close()
