@@ -374,11 +374,18 @@ def alive_while_fencing(
 def heard(
     subject: incident.Incident, event: events.Heard, _: waits.Patience
 ) -> incident.Incident:
-    """Keep what the channels say now, for whoever has to decide."""
+    """Keep what the channels say now, for whoever has to decide.
+
+    An answer counts whatever the policy is: should the host be assessed once
+    more, it was heard in the course of this incident.
+    """
     return dataclasses.replace(
         subject,
         readings=event.readings,
         verdict=evidence.verdict(event.readings),
+        answered_at=event.at
+        if evidence.answering(event.readings)
+        else subject.answered_at,
         updated_at=event.at,
     )
 

@@ -594,6 +594,20 @@ class AttestTest(unittest.TestCase):
 
         self.refused(subject, 'the probe still hears the host')
 
+    def test_what_is_heard_while_an_operator_is_asked_is_kept(self):
+        subject = self.silent(Phase.NEEDS_OPERATOR)
+
+        for signs, expected in (
+            ({'probe': Sign.ALIVE}, NOW + 1),
+            ({'storage': Sign.ALIVE}, NOW + 1),
+            ({'storage': Sign.UNKNOWN}, subject.answered_at),
+        ):
+            found = after(
+                subject, events.Heard(NOW + 1, examples.readings(**signs))
+            )
+
+            self.assertEqual(expected, found.answered_at)
+
     def test_what_is_heard_and_read_at_that_moment_refuses_it(self):
         subject = self.silent(Phase.HELD)
         for now, words in (
