@@ -4,7 +4,6 @@
 import collections.abc
 import concurrent.futures
 import contextlib
-import dataclasses
 import fcntl
 import pathlib
 import shutil
@@ -169,7 +168,8 @@ def create(
 ) -> Lab:
     """Return a new lab that is up; takes down what was there before."""
     with turn(directory):
-        remove(directory, wipe=True)
+        if not remove(directory, wipe=True):
+            _refuse_if_used(directory)
         lab = Lab(planning.make(directory, count, fake, storage), say)
         try:
             lab.up()
@@ -178,6 +178,20 @@ def create(
             lab.down()
             raise
     return lab
+
+
+def _refuse_if_used(directory: pathlib.Path) -> None:
+    """Refuse a directory of something else: the next lab would wipe it.
+
+    :raises LabError: there is more in it than a crash of 'up' may leave.
+    """
+    ours = {'lock', 'lab.json.new'}
+    found = sorted({path.name for path in directory.iterdir()} - ours)
+    if found:
+        raise planning.LabError(
+            f"'{directory}' is no lab and not empty, there is '{found[0]}': "
+            'name an empty directory, or one that does not exist'
+        )
 
 
 def attach(directory: pathlib.Path, say: Say = print) -> Lab:
@@ -201,7 +215,10 @@ def remove(directory: pathlib.Path, wipe: bool) -> bool:
         return False
     Lab(plan, say=lambda text: None).down()
     if wipe:
-        for path in plan.directory.iterdir():
+        # lab.json is the last: whoever is interrupted can begin again.
+        for path in sorted(
+            plan.directory.iterdir(), key=lambda path: path.name == 'lab.json'
+        ):
             if path.name == 'lock':
                 continue
             if path.is_dir() and not path.is_symlink():
@@ -209,10 +226,3 @@ def remove(directory: pathlib.Path, wipe: bool) -> bool:
             else:
                 path.unlink()
     return True
-
-
-def with_storage(lab: Lab, storage: str) -> Lab:
-    """Return the lab with other storage; it holds at the next power on."""
-    plan = dataclasses.replace(lab.plan, storage=storage)
-    planning.save(plan)
-    return Lab(plan, lab.say)

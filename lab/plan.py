@@ -197,7 +197,7 @@ def save(plan: Plan) -> None:
 def load(directory: pathlib.Path) -> Plan:
     """Return the plan of the lab in a directory.
 
-    :raises LabError: there is none.
+    :raises LabError: there is none, or it is of another directory.
     """
     path = directory.resolve() / 'lab.json'
     try:
@@ -206,6 +206,12 @@ def load(directory: pathlib.Path) -> Plan:
         raise LabError(
             f"There is no lab in '{directory}'. 'lab up' makes one."
         ) from None
+    if document['directory'] != str(path.parent):
+        # Taking it down would wipe that one.
+        raise LabError(
+            f"'{directory}' is a copy of the lab in "
+            f"'{document['directory']}', or that lab was moved; use it there"
+        )
     hosts = tuple(Host(**host) for host in document.pop('hosts'))
     return Plan(
         **{
