@@ -10,7 +10,6 @@ import hashlib
 import json
 import secrets
 import socket
-import subprocess
 
 from lab import plan as planning
 from lab import processes
@@ -128,24 +127,3 @@ def _answers() -> bool:
     ) as connection:
         connection.sendall(b'AMQP\x00\x00\x09\x01')
         return connection.recv(1) == b'\x01'
-
-
-def control(plan: planning.Plan, *argv: str) -> str:
-    """Run rabbitmqctl in the lab and return what it says.
-
-    :raises LabError: it failed.
-    """
-    done = subprocess.run(
-        processes.inside(plan.namespace, f'{_BIN}/rabbitmqctl', *argv),
-        env={**processes.environment(), **environment(plan)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise planning.LabError(
-            f"'rabbitmqctl {' '.join(argv)}' failed: "
-            f'{done.stderr.strip() or done.stdout.strip()}. See '
-            f'{plan.log(NAME)}'
-        )
-    return done.stdout

@@ -50,22 +50,7 @@ lock_path = {directory}/lock
 {authtoken}
 """
 
-credentials = identity.credentials
 nova_compute_conf = nova.write_compute_config
-
-
-def services() -> tuple[str, ...]:
-    """Return the names of the services, in the order of their start."""
-    return (
-        database.NAME,
-        broker.NAME,
-        identity.NAME,
-        'neutron',
-        'placement',
-        'glance',
-        nova.API,
-        *nova.DAEMONS,
-    )
 
 
 def _placement_config(plan: planning.Plan) -> pathlib.Path:

@@ -191,37 +191,6 @@ def kill(plan: planning.Plan, processes: running.Processes) -> None:
     processes.kill(NAME)
 
 
-def manage(
-    plan: planning.Plan, *argv: str, check: bool = True
-) -> subprocess.CompletedProcess[str]:
-    """Run nova-ha-manage.
-
-    :raises LabError: it failed, and check is true.
-    """
-    command = [
-        running.program('nova-ha-manage'),
-        '--config-file',
-        str(conf_file(plan)),
-        *argv,
-    ]
-    return run(plan, command, check=check)
-
-
-def doctor(plan: planning.Plan) -> subprocess.CompletedProcess[str]:
-    """Run the doctor over every file that it knows to read."""
-    return manage(
-        plan,
-        'doctor',
-        '--aodh-conf',
-        str(plan.path('telemetry', 'aodh.conf')),
-        '--ceilometer-conf',
-        str(plan.path('telemetry', 'ceilometer-central.conf')),
-        '--nova-conf',
-        str(plan.path('nova', 'nova.conf')),
-        check=False,
-    )
-
-
 def run(
     plan: planning.Plan,
     command: collections.abc.Sequence[str],

@@ -28,7 +28,6 @@ from lab import network
 from lab import plan as planning
 from lab import processes
 
-AGENTS = ('sshd', 'libvirtd', 'ceilometer-polling', 'nova-compute')
 _SIGNALS = {
     'kill': signal.SIGKILL,
     'freeze': signal.SIGSTOP,
@@ -38,7 +37,6 @@ _SIGNALS = {
 PATIENCE = 60.0
 
 truth = evidence.truth
-console = evidence.console
 
 
 class _Silent(Exception):
@@ -115,7 +113,7 @@ class Hosts:
     def power_on(self, host: planning.Host) -> None:
         """Return when the host has begun to boot; harmless when it is on.
 
-        Its agents are not there yet: see wait_ready().
+        Its agents are not there yet.
         """
         with self._locked(host):
             if self.pid(host) is not None:
@@ -350,35 +348,6 @@ class Hosts:
             if server:
                 found[server] = 'frozen' if _state(each) in 'Tt' else 'running'
         return found
-
-    def wait_ready(self, host: planning.Host, timeout: float = 60.0) -> None:
-        """Return when sshd greets and libvirtd answers."""
-        deadline = time.monotonic() + timeout
-        while not self._is_ready(host):
-            if time.monotonic() > deadline:
-                raise planning.LabError(
-                    f"'{host.name}' is not ready after {timeout:.0f} s: "
-                    f'{self.agents(host)}. Look at {self._console(host)} '
-                    'and the logs beside it.'
-                )
-            time.sleep(0.1)
-
-    def _is_ready(self, host: planning.Host) -> bool:
-        if host.kind == planning.REAL:
-            asked = self.run(
-                host, ['virsh', '--connect', 'qemu:///system', 'hostname']
-            )
-            if asked.returncode:
-                return False
-        # A connection from inside, as sshd may be cut off by a fault.
-        greeting = self.run(
-            host,
-            [
-                'timeout', '5', 'bash', '-c',
-                'read -r line < /dev/tcp/127.0.0.1/22 && echo "$line"',
-            ],
-        )  # fmt: skip
-        return greeting.stdout.startswith('SSH-2.0')
 
 
 def _try_lock(file: typing.IO[str]) -> bool:
