@@ -91,7 +91,6 @@ def service(plan: planning.Plan) -> processes.Service:
         name='bmc',
         argv=(sys.executable, '-m', 'lab.bmc_daemon', str(plan.directory)),
         ready=lambda: all(_answers(plan, host) for host in plan.hosts),
-        timeout=60.0,
         isolated=False,
     )
 

@@ -31,7 +31,7 @@ _PORT_NAMES = {
     'gnocchi-api': 'gnocchi',
     'aodh-api': 'aodh',
 }
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -289,7 +289,17 @@ class Agent(Fault):
 
     def cause(self) -> None:
         action = 'freeze' if self.variant == 'frozen' else 'kill'
+        if action == 'freeze':
+            # There is nothing to freeze before a host has come so far.
+            wait(
+                lambda: self._state() != 'starting',
+                PATIENCE,
+                f'{self.agent} of {self.host.name} to start',
+            )
         self.world.hosts.agent(self.host, self.agent, action)
+
+    def _state(self) -> str:
+        return self.world.hosts.agents(self.host)[self.agent]
 
     def heal(self) -> None:
         # Without power there is none to heal, and the next one is sound.
@@ -300,8 +310,8 @@ class Agent(Fault):
     def holds(self) -> bool:
         if not self.is_on:
             return False
-        state = self.world.hosts.agents(self.host)[self.agent]
-        return state == ('frozen' if self.variant == 'frozen' else 'stopped')
+        state = 'frozen' if self.variant == 'frozen' else 'stopped'
+        return self._state() == state
 
 
 class Clock(Fault):
