@@ -101,6 +101,10 @@ class Operator:
 
     # --- doing ------------------------------------------------------------
 
+    def calm(self, alarm_id: str) -> None:
+        """Put an alarm back: one of events stays raised by itself."""
+        self._aodh.alarm.set_state(alarm_id, 'ok')
+
     def alarm(self) -> str:
         """Return the id of the one alarm for all hosts, made if missing."""
         name = self.stage.alarm()
