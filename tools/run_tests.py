@@ -22,6 +22,7 @@ PYTHON_TREES = (
     'ceilometer_pollsters',
     'aodh_actions',
     'lab',
+    'devstack',
     'tests',
     'tools',
 )
