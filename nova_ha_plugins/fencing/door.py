@@ -59,11 +59,6 @@ class FencingDoor:
         entry = self._entries.get(host)
         return '' if entry is None else entry.driver
 
-    def probe_address(self, host: str) -> str:
-        """Return 'address:port' of the second channel, '' for the usual."""
-        entry = self._entries.get(host)
-        return '' if entry is None else entry.probe
-
     def power_off(self, host: str, system_uuid: str = '') -> None:
         """Have the host's device cut its power.
 

@@ -79,8 +79,9 @@ class MapTest(MapCase):
         self.assertEqual(('cmp-1', 'cmp-2'), found.hosts())
         self.assertEqual('redfish', found.driver_name('cmp-1'))
         self.assertEqual('', found.driver_name('cmp-9'))
-        self.assertEqual('10.0.0.1:16509', found.probe_address('cmp-1'))
-        self.assertEqual('', found.probe_address('cmp-2'))
+        entries = fencing_map.load(self.path)
+        self.assertEqual('10.0.0.1:16509', entries['cmp-1'].probe)
+        self.assertEqual('', entries['cmp-2'].probe)
 
     def test_file_that_is_not_yaml_names_the_line(self):
         self.wrong('hosts:\n  cmp-1: {driver: redfish\n', 'line')
