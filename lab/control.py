@@ -177,7 +177,7 @@ class Control:
         )
         cloud.create_image('fake-guest', 'fake', b'nothing')
 
-    def wait_for_hosts(self, timeout: float = 180.0) -> None:
+    def wait_for_hosts(self, timeout: float = 300.0) -> None:
         """Return when servers can be scheduled to every host that is on.
 
         :raises LabError: one does not report; the text names its log.

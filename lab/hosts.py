@@ -39,7 +39,7 @@ PATIENCE = 60.0
 truth = evidence.truth
 
 
-class _Silent(Exception):
+class _Silent(planning.LabError):
     """PID 1 of a host does not answer on its socket (yet)."""
 
 

@@ -38,7 +38,7 @@ class Service:
     argv: tuple[str, ...]
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     ready: collections.abc.Callable[[], bool] | None = None
-    timeout: float = 180.0
+    timeout: float = 300.0
     isolated: bool = True
 
 

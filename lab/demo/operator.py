@@ -143,7 +143,7 @@ class Operator:
         )
         self._json(answer, f'/os-services/{service_id}')
 
-    def delete_all(self, timeout: float = 180.0) -> None:
+    def delete_all(self, timeout: float = 300.0) -> None:
         """Delete every server, whatever it is doing, and wait for it."""
         deadline = time.monotonic() + timeout
         while servers := self.servers():
@@ -214,7 +214,7 @@ class Operator:
         self,
         uuids: dict[str, Wanted],
         state: typing.Callable[[Wanted], str],
-        timeout: float = 180.0,
+        timeout: float = 300.0,
     ) -> None:
         deadline = time.monotonic() + timeout
         while True:
