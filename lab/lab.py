@@ -147,7 +147,8 @@ def turn(directory: pathlib.Path) -> collections.abc.Iterator[None]:
 
     :raises LabError: somebody else is at it.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    # Logs and disks are nobody else's business.
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (directory / 'lock').open('w') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -41,6 +41,12 @@ class TestWipe(unittest.TestCase):
 
         self.assertNotEqual(first.plan.lab_id, second.plan.lab_id)
 
+    def test_directory_of_a_new_lab_is_closed_to_others(self):
+        lab = labs.create(self.directory / 'new')
+
+        mode = lab.plan.directory.stat().st_mode
+        self.assertEqual(0, mode & 0o077)
+
     def test_copy_of_a_lab_does_not_wipe_the_lab(self):
         lab = labs.create(self.directory / 'one')
         copy = self.directory / 'copy'
