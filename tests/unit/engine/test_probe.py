@@ -143,7 +143,7 @@ class ProbeTest(testtools.TestCase):
 
         found = prober.probe_all('cmp-1', self.silent_address())
 
-        self.assertLess(time.monotonic() - began, 2.5)
+        self.assertLess(time.monotonic() - began, 4.5)
         self.assertEqual({incident.Sign.SILENT}, {f.sign for f in found})
         self.assertEqual(5, len(found))
 
@@ -200,7 +200,7 @@ class ProbeTest(testtools.TestCase):
 
         self.assertEqual(incident.Sign.SILENT, reading.sign)
         self.assertIn('no banner', reading.text)
-        self.assertLess(time.monotonic() - began, 1.5)
+        self.assertLess(time.monotonic() - began, 10.0)
 
     def test_connection_is_enough_for_the_kind_connect(self):
         reading = self.make('connect').probe('cmp-1', self.address)
@@ -303,7 +303,7 @@ class ProbeTest(testtools.TestCase):
             reading = self.make().probe('cmp-1', 'slow.example')
 
         self.assertEqual(incident.Sign.UNKNOWN, reading.sign)
-        self.assertLess(time.monotonic() - began, 1.5)
+        self.assertLess(time.monotonic() - began, 10.0)
 
     def test_unknown_or_malformed_address_is_unknown(self):
         for address in (
