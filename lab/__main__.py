@@ -13,7 +13,9 @@ import pathlib
 import subprocess
 import sys
 import time
+import typing
 
+from lab import evidence
 from lab import faults
 from lab import hosts as hypervisors
 from lab import lab as labs
@@ -32,10 +34,18 @@ class Progress:
 
     def __call__(self, text: str) -> None:
         seconds = time.monotonic() - self._began
-        print(f'{seconds:6.1f} s  {text}', flush=True)
+        # In one piece: several threads say something.
+        sys.stdout.write(f'{seconds:6.1f} s  {text}\n')
+        sys.stdout.flush()
 
 
 def _up(options: argparse.Namespace) -> None:
+    if labs.is_up(options.directory):
+        raise planning.LabError(
+            f"The lab in '{options.directory}' is up, and a new one would "
+            f"replace it. '{_again(options)} status' shows it, "
+            f"'{_again(options)} down' stops it."
+        )
     say = Progress()
     labs.create(
         options.directory, options.hosts, options.fake, options.storage, say
@@ -53,6 +63,9 @@ def _again(options: argparse.Namespace) -> str:
 
 
 def _down(options: argparse.Namespace) -> None:
+    if not options.directory.is_dir():
+        print(f'There is no lab in {options.directory}')
+        return
     with labs.turn(options.directory):
         if not labs.remove(options.directory, options.wipe):
             print(f'There is no lab in {options.directory}')
@@ -119,14 +132,76 @@ def _exec(options: argparse.Namespace) -> None:
         'OS_CLIENT_CONFIG_FILE': str(plan.path('clouds.yaml')),
         'OS_CLOUD': os.environ.get('OS_CLOUD', 'admin'),
     }
-    command = options.words or ['bash']
-    sys.exit(subprocess.run(command, env=environment).returncode)
+    words = options.words[options.words[:1] == ['--'] :]
+    try:
+        done = subprocess.run(words or ['bash'], env=environment)
+    except OSError as exc:
+        raise planning.LabError(
+            f"'{words[0]}' cannot be run: {exc.strerror}"
+        ) from exc
+    sys.exit(done.returncode)
 
 
 def _truth(options: argparse.Namespace) -> None:
     plan = planning.load(options.directory)
-    for uuid, found in hypervisors.truth(plan).items():
-        print(f'{uuid}  {found}')
+    for found in hypervisors.truth(plan).values():
+        print('\n'.join(_told(found)))
+
+
+def _told(found: evidence.Witness) -> list[str]:
+    """Return what is known of a server, a line for each run and QEMU."""
+    if found.double_writers:
+        verdict = 'RAN TWICE at once, on one disk'
+    elif found.double_runs:
+        verdict = 'RAN TWICE at once'
+    else:
+        verdict = 'never ran twice at once'
+    lines = [f'{found.server}  {verdict}']
+    for run in found.runs:
+        lines.append(
+            f'    guest  {_span(run.first, run.last)}  boot {run.boot} on '
+            f'{run.disk} disk, {run.beats} beats'
+        )
+    for life in found.lives:
+        lines.append(
+            f'    QEMU   {_span(life.began, life.ended)}  on {life.host}'
+        )
+    return lines
+
+
+def _span(first: float, last: float) -> str:
+    return ' to '.join(
+        time.strftime('%H:%M:%S', time.localtime(each))
+        for each in (first, last)
+    )
+
+
+_HOST = """on, off  switches the power; off kills all of the host at once
+cut      pulls the cables to the networks, heal plugs them in again
+freeze   stops every process of the host, heal lets them go on
+exec     runs a command on the host (default: a shell)
+
+'lab status' shows it. None of it is a fault: 'lab fault heal' leaves it."""
+
+
+def _add_host(commands: typing.Any) -> None:
+    host = commands.add_parser(
+        'host',
+        help='power and cables of a hypervisor; a command on it',
+        description=_HOST,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    host.add_argument(
+        'action', choices=('on', 'off', 'cut', 'heal', 'freeze', 'exec')
+    )
+    host.add_argument('host')
+    host.add_argument(
+        'words',
+        nargs=argparse.REMAINDER,
+        help=f'networks ({", ".join(planning.NETWORKS)}; default: all) '
+        'of cut and heal; the command of exec',
+    )
+    host.set_defaults(run=_host)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -144,34 +219,34 @@ def _parser() -> argparse.ArgumentParser:
         '(default: %(default)s)',
     )
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
-    up = commands.add_parser('up', help='make a new lab and start it')
-    up.add_argument('--hosts', type=int, default=3, help='libvirt and QEMU')
-    up.add_argument('--fake', type=int, default=0, help="nova's fake driver")
+    up = commands.add_parser(
+        'up',
+        help='make a new lab and start it',
+        description='Makes a new lab and starts it. What a lab that is down '
+        'left in the directory is removed.',
+    )
+    up.add_argument(
+        '--hosts', type=int, default=3,
+        help='so many with libvirt and QEMU (default: %(default)s)',
+    )  # fmt: skip
+    up.add_argument(
+        '--fake', type=int, default=0,
+        help="so many with nova's fake driver (default: %(default)s)",
+    )  # fmt: skip
     up.add_argument(
         '--storage', choices=planning.STORAGE, default='shared',
-        help='where the disks of the servers are',
+        help='where the disks of the servers are (default: %(default)s)',
     )  # fmt: skip
     up.set_defaults(run=_up)
-    down = commands.add_parser('down', help='stop it; its files stay')
+    down = commands.add_parser(
+        'down', help="stop it; its files stay to be read until the next 'up'"
+    )
     down.add_argument('--wipe', action='store_true', help='remove them too')
     down.set_defaults(run=_down)
     status = commands.add_parser('status', help='what runs, what is broken')
     status.add_argument('--json', action='store_true')
     status.set_defaults(run=_status)
-    host = commands.add_parser(
-        'host', help='power, cables and agents of a hypervisor'
-    )
-    host.add_argument(
-        'action', choices=('on', 'off', 'cut', 'heal', 'freeze', 'exec')
-    )
-    host.add_argument('host')
-    host.add_argument(
-        'words',
-        nargs=argparse.REMAINDER,
-        help='the networks of cut and heal (default: all), the command of '
-        'exec',
-    )
-    host.set_defaults(run=_host)
+    _add_host(commands)
     fault = commands.add_parser(
         'fault',
         help='break something, or heal it',

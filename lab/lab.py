@@ -168,6 +168,7 @@ def create(
     say: Say = print,
 ) -> Lab:
     """Return a new lab that is up; takes down what was there before."""
+    planning.check_size(count, fake)
     with turn(directory):
         if not remove(directory, wipe=True):
             _refuse_if_used(directory)
@@ -193,6 +194,16 @@ def _refuse_if_used(directory: pathlib.Path) -> None:
             f"'{directory}' is no lab and not empty, there is '{found[0]}': "
             'name an empty directory, or one that does not exist'
         )
+
+
+def is_up(directory: pathlib.Path) -> bool:
+    """Say whether a lab came up here and was not taken down since."""
+    try:
+        plan = planning.load(directory)
+    except planning.LabError:
+        return False
+    # What a shell needs is written last.
+    return (directory / 'openrc').exists() and network.exists(plan.namespace)
 
 
 def attach(directory: pathlib.Path, say: Say = print) -> Lab:

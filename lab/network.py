@@ -43,7 +43,8 @@ def enter(namespace: str) -> None:
         descriptor = os.open(f'/run/netns/{namespace}', os.O_RDONLY)
     except FileNotFoundError:
         raise planning.LabError(
-            f"The lab is not up: there is no network namespace '{namespace}'"
+            f"The lab is not up: there is no network namespace '{namespace}'. "
+            "'lab up' makes a new lab; the logs of this one go with it."
         ) from None
     libc = ctypes.CDLL(None, use_errno=True)
     try:

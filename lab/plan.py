@@ -37,6 +37,8 @@ PORTS = {
     'aodh': 8042,
     'webhook': 8043,
 }
+# Their addresses end in 11 to 254.
+MOST_HOSTS = 244
 STORAGE = ('shared', 'local')
 REAL, FAKE = 'real', 'fake'
 # Accounts with a password of their own; the first three are keystone users
@@ -157,6 +159,18 @@ class Plan:
         path = self.path(*parts)
         embedded.write_secret(path, text)
         return path
+
+
+def check_size(hosts: int, fake: int) -> None:
+    """Refuse a number of hosts for which there are no addresses.
+
+    :raises LabError: it is one of these.
+    """
+    if min(hosts, fake) < 0 or not 1 <= hosts + fake <= MOST_HOSTS:
+        raise LabError(
+            f'A lab has 1 to {MOST_HOSTS} hosts, not {hosts} with libvirt '
+            f'and {fake} fake ones'
+        )
 
 
 def make(directory: pathlib.Path, hosts: int, fake: int, storage: str) -> Plan:
