@@ -144,7 +144,7 @@ class TestManage(unittest.TestCase):
         scripts = entry_points('console_scripts')
         for page in PAGES:
             for found in re.finditer(
-                r'(?<![\w/.-])nova-ha-(engine|manage|status|webhook)'
+                r'(?<![\w/.@-])nova-ha-(engine|manage|status|webhook)'
                 r'(?![\w.-]|/)',
                 text_of(page),
             ):
