@@ -47,10 +47,12 @@ class Fault(abc.ABC):
     """One fault: a way to break something, and what.
 
     :cvar parameters: what follows the name on the command line.
+    :cvar needs_power: a host that is off cannot have it.
     :ivar variant: the part of the name behind the colon.
     """
 
     parameters: typing.ClassVar[tuple[str, ...]] = ('HOST',)
+    needs_power: typing.ClassVar[bool] = False
 
     def __init__(
         self, world: World, variant: str, arguments: tuple[str, ...]
@@ -116,6 +118,8 @@ class Power(Fault):
 
 class Frozen(Fault):
     """Freezes every process of a host, its guests too; its kernel answers."""
+
+    needs_power = True
 
     def cause(self) -> None:
         self.world.hosts.freeze(self.host)
@@ -271,6 +275,8 @@ class Delay(Fault):
 class Agent(Fault):
     """An agent of a host, frozen or killed; its guests go on."""
 
+    needs_power = True
+
     def __init__(
         self,
         agent: str,
@@ -318,6 +324,7 @@ class Clock(Fault):
     """Sets the clock of an agent so many seconds off; it is restarted."""
 
     parameters = ('HOST', 'SECONDS')
+    needs_power = True
 
     def check(self) -> None:
         year = 366 * 86400

@@ -148,6 +148,11 @@ class Faults:
             then what there is of it can be healed.
         """
         fault = self._make(name, *arguments)
+        if fault.needs_power and not fault.is_on:
+            raise planning.LabError(
+                f"'{fault.host.name}' has no power and cannot have this "
+                f"fault; 'lab host on {fault.host.name}' switches it on"
+            )
         record = Record(name, tuple(map(str, arguments)), time.time())
         with self._records() as records:
             records[:] = [

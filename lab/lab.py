@@ -10,6 +10,7 @@ import shutil
 import typing
 
 from lab import bmc
+from lab import breakages
 from lab import control
 from lab import faults
 from lab import hosts
@@ -94,7 +95,7 @@ class Lab:
                 {
                     'name': name,
                     'what': 'service',
-                    'state': 'ended' if pid is None else 'running',
+                    'state': _state(pid),
                     'mib': 0 if pid is None else resident_mib(pid),
                     'text': '' if pid is None else f'pid {pid}',
                 }
@@ -103,20 +104,21 @@ class Lab:
         return rows
 
     def _host_row(self, host: planning.Host) -> dict[str, typing.Any]:
-        power = self.hosts.power(host)
+        pid = self.hosts.pid(host)
+        power = 'off' if pid is None else 'on'
         cut = [
             name
             for name in planning.NETWORKS
             if not network.link_is_up(self.plan, host, name)
         ]
         text = f'{host.address()}, BMC {host.bmc_address}'
-        if power == 'on':
+        if pid is not None:
             domains = self.hosts.domains(host)
             running = sum(state == 'running' for state in domains.values())
             text += f', {running} of {len(domains)} guests running'
+            text += ', frozen' * breakages.stopped(pid)
         if cut:
             text += f', cut off from {", ".join(cut)}'
-        pid = self.hosts.pid(host)
         return {
             'name': host.name,
             'what': f'{host.kind} host',
@@ -124,6 +126,15 @@ class Lab:
             'mib': 0 if pid is None else resident_mib(pid),
             'text': text,
         }
+
+
+def _state(pid: int | None) -> str:
+    """Return what a service is at, by its first process."""
+    if pid is None:
+        return 'ended'
+    # Whoever freezes a service leaves alone what isolates it.
+    frozen = breakages.stopped(processes.tree(pid)[-1])
+    return 'frozen' if frozen else 'running'
 
 
 def resident_mib(pid: int) -> int:

@@ -2,7 +2,10 @@
 """The command of the lab answers with sentences, and replaces nothing."""
 
 import argparse
+import os
 import pathlib
+import signal
+import subprocess
 import tempfile
 import unittest
 from unittest import mock
@@ -82,6 +85,18 @@ class TestCommand(unittest.TestCase):
             self.run_exec('--', 'sh', '-c', 'exit 7')
 
         self.assertEqual(7, caught.exception.code)
+
+    def test_what_is_frozen_does_not_count_as_running(self):
+        process = subprocess.Popen(['sleep', '60'])
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        before = labs._state(process.pid)
+
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+
+        self.assertEqual('running', before)
+        self.assertEqual('frozen', labs._state(process.pid))
 
     def test_truth_has_a_verdict(self):
         lives = [

@@ -132,6 +132,18 @@ class TestFaults(unittest.TestCase):
 
         self.assertEqual([], self.faults.active())
 
+    def test_what_needs_power_is_refused_without_and_not_recorded(self):
+        self.hosts.off.add('cmp-1')
+
+        for name in ('frozen', 'hung', 'nova-compute:killed'):
+            with (
+                self.subTest(name),
+                self.assertRaisesRegex(planning.LabError, 'lab host on'),
+            ):
+                self.faults.cause(name, 'cmp-1')
+
+        self.assertEqual([], self.faults.active())
+
     def test_nothing_to_heal_is_said(self):
         self.faults.heal('all')
 
