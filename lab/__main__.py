@@ -63,7 +63,7 @@ def _again(options: argparse.Namespace) -> str:
 
 
 def _down(options: argparse.Namespace) -> None:
-    if not options.directory.is_dir():
+    if not (options.directory / 'lab.json').exists():
         print(f'There is no lab in {options.directory}')
         return
     with labs.turn(options.directory):

@@ -160,7 +160,7 @@ def turn(directory: pathlib.Path) -> collections.abc.Iterator[None]:
     """
     # Logs and disks are nobody else's business.
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (directory / 'lock').open('w') as lock:
+    with (directory / 'lock').open('a') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -61,15 +61,19 @@ class TestCommand(unittest.TestCase):
                 labs.create(self.directory, count, fake)
             remove.assert_not_called()
 
-    def test_down_makes_no_directory(self):
-        options = self.options(wipe=True)
-        options.directory /= 'nothing'
+    def test_down_leaves_a_place_without_a_lab_alone(self):
+        for place in (self.directory, self.directory / 'nothing'):
+            options = self.options(wipe=True)
+            options.directory = place
 
-        with mock.patch('builtins.print', autospec=True) as said:
-            command._down(options)
+            with (
+                self.subTest(place.name),
+                mock.patch('builtins.print', autospec=True) as said,
+            ):
+                command._down(options)
+                self.assertIn('There is no lab', said.call_args[0][0])
 
-        self.assertFalse(options.directory.exists())
-        self.assertIn('There is no lab', said.call_args[0][0])
+        self.assertEqual([], list(self.directory.iterdir()))
 
     def run_exec(self, *words):
         planning.make(self.directory, 1, 0, 'shared')
