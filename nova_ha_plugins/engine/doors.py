@@ -8,10 +8,12 @@ the truth. A door does not retry; the next round is the retry.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
 import dataclasses
 import typing
 
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import reach
 from nova_ha_plugins.recovery import views
 
 
@@ -100,4 +102,14 @@ class Probe(typing.Protocol):
         self, host: str, address: str
     ) -> tuple[incident.Reading, ...]:
         """Read every network of the host, the management network first."""
+        ...
+
+    def networks_of(self, host: str, address: str) -> tuple[str, ...]:
+        """Return the networks on which the host has an address."""
+        ...
+
+    def compare(
+        self, targets: Iterable[reach.Target], since: float
+    ) -> tuple[reach.Witness, ...]:
+        """Return what other hosts answer, asked at that time or later."""
         ...

@@ -12,10 +12,14 @@ from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import policy
+from nova_ha_plugins.recovery import reach
 from nova_ha_plugins.recovery import views
 
 # A probe that is older than this is made again before it is relied on.
 _PROBE_FRESH = 5.0
+
+# Looks within this time compare a silence with the same other hosts.
+_SAME_WITNESSES = 3.0
 
 _Readings = tuple[incident.Reading, ...]
 
@@ -39,10 +43,15 @@ class Look(part.Part):
         readings = self.readings(subject, now)
         limits = self.ctx.settings.limits
         lost = limits.management_lost
+        doubts = self._doubts(subject, readings)
+        readings = reach.corrected(readings, doubts)
         verdict = evidence.verdict(readings)
         silent_probes = evidence.in_a_row(subject, verdict, lost)
         hold: gates.Hold | None = None
-        if evidence.may_fence(verdict, lost):
+        if doubts:
+            machine = self.ctx.lease.owner.partition(':')[0]
+            hold = reach.hold(subject, doubts, machine)
+        elif evidence.may_fence(verdict, lost):
             subject, hold = self._preview(subject, now)
         # One decision at a time: the next one must see this one's fence, or
         # hosts that die together would pass the storm gate together.
@@ -64,6 +73,40 @@ class Look(part.Part):
             *self.probe(subject),
             _nova_reading(service, now),
         )
+
+    def _doubts(
+        self, subject: incident.Incident, readings: _Readings
+    ) -> tuple[reach.Doubt, ...]:
+        """Compare a silence that could be our own with other hosts."""
+        networks = reach.decisive(
+            readings, self.ctx.settings.limits.management_lost
+        )
+        if not networks:
+            return ()
+        probe = self.ctx.probe
+        services = self.snapshot.services
+        addresses = {
+            host.host: services[host.host].address
+            if host.host in services
+            else ''
+            for host in self.snapshot.look.hosts
+            if host.verdict == detector.Liveness.UP
+            and host.host != subject.host
+        }
+        reached = {
+            host: probe.networks_of(host, address)
+            for host, address in addresses.items()
+        }
+        since = max(each.at for each in evidence.probes(readings))
+        turn = int(since // _SAME_WITNESSES)
+        targets = [
+            reach.Target(host, addresses[host], network)
+            for network in networks
+            for host in reach.chosen(
+                [name for name in reached if network in reached[name]], turn
+            )
+        ]
+        return reach.doubts(networks, probe.compare(targets, since))
 
     def _identify(self, subject: incident.Incident) -> incident.Incident:
         record = self.snapshot.records.get(subject.host)

@@ -25,6 +25,7 @@ from nova_ha_plugins.fencing import address as fencing_address
 from nova_ha_plugins.fencing import map as fencing_map
 from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import reach
 
 # The answers to a connection attempt that come from somewhere else than this
 # machine and say that the host is not there.
@@ -34,6 +35,12 @@ _SILENT = frozenset({errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ETIMEDOUT})
 _ALIVE = frozenset(
     {errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
 )
+
+# For so long an answer of another host serves other comparisons as well.
+_COMPARED = 5.0
+
+# Hosts that are asked at once for comparison, whoever wants to compare.
+_COMPARING = 16
 
 _Found = tuple[incident.Sign, str]
 _Target = tuple[int, tuple[object, ...]]
@@ -63,6 +70,14 @@ class TcpProbe:
         self._banner = conf.probe.kind == 'banner'
         self._timeout = conf.probe.timeout
         self._clock = clock
+        self._compared: dict[
+            reach.Target,
+            tuple[float, futures.Future[incident.Sign | None]],
+        ] = {}
+        self._comparing = threading.Lock()
+        self._pool = futures.ThreadPoolExecutor(
+            _COMPARING, thread_name_prefix='compare'
+        )
 
     def probe_all(
         self, host: str, address: str
@@ -108,6 +123,79 @@ class TcpProbe:
             self._look(self._own_addresses.get(host, address)),
             at,
         )
+
+    def networks_of(self, host: str, address: str) -> tuple[str, ...]:
+        """Return the networks on which the host has an address.
+
+        :param address: of the management network; see ``probe``.
+        """
+        own = self._own_addresses.get(host, address)
+        others = tuple(self._networks.get(host, {}))
+        return (evidence.MANAGEMENT, *others) if own else others
+
+    def compare(
+        self, targets: collections.abc.Iterable[reach.Target], since: float
+    ) -> tuple[reach.Witness, ...]:
+        """Return what other hosts answer, all asked at once.
+
+        Many incidents compare at the same time: an answer, or a question on
+        its way, serves all of them if it was asked since their own silence
+        began. An older one may be from before our own leg broke. This
+        machine itself is no witness: it hears itself without any network.
+
+        :param since: by the clock of the readings.
+        """
+        asked = [(target, self._ask(target, since)) for target in targets]
+        signs = [(target, answer.result()) for target, answer in asked]
+        return tuple(
+            reach.Witness(target.host, target.network, sign)
+            for target, sign in signs
+            if sign is not None
+        )
+
+    def _ask(
+        self, target: reach.Target, since: float
+    ) -> futures.Future[incident.Sign | None]:
+        now = self._clock()
+        with self._comparing:
+            self._compared = {
+                other: kept
+                for other, kept in self._compared.items()
+                if 0.0 <= now - kept[0] <= _COMPARED
+            }
+            kept = self._compared.get(target)
+            if kept is not None and kept[0] >= since:
+                return kept[1]
+            answer = self._pool.submit(self._sign_of, target)
+            self._compared[target] = now, answer
+            return answer
+
+    def _sign_of(self, target: reach.Target) -> incident.Sign | None:
+        """Return how the other host answers, None if it is this machine."""
+        if target.network == evidence.MANAGEMENT:
+            address = self._own_addresses.get(target.host, target.address)
+        else:
+            address = self._networks[target.host][target.network]
+        if self._is_here(address):
+            return None
+        return self._look(address)[0]
+
+    def _is_here(self, address: str) -> bool:
+        """Whether an address is one of this machine; nothing is sent."""
+        try:
+            name, port = fencing_address.split(address, self._port)
+            targets = _resolve(name, port, time.monotonic() + self._timeout)
+        except (OSError, ValueError):
+            return False
+        for family, target in targets:
+            try:
+                with socket.socket(family, socket.SOCK_DGRAM) as connection:
+                    connection.connect(target)
+                    if connection.getsockname()[0] == target[0]:
+                        return True
+            except OSError:
+                continue
+        return False
 
     def _look(self, address: str) -> _Found:
         # The time counts from here, not from when it was asked for: what

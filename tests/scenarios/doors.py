@@ -7,12 +7,14 @@ the invariants are checked, and there an engine can be killed.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
 import contextlib
 import dataclasses
 
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import reach
 from nova_ha_plugins.recovery import views
 from tests.scenarios import cloud as cloud_
 from tests.scenarios import world as world_
@@ -254,20 +256,39 @@ class Probe:
     def probe_all(
         self, host: str, address: str
     ) -> tuple[incident.Reading, ...]:
+        return tuple(
+            incident.Reading(
+                evidence.channel_of(network),
+                self._sign(host, network),
+                self.outside.world.now,
+                text='no answer',
+            )
+            for network in self.networks_of(host, address)
+        )
+
+    def networks_of(self, host: str, address: str) -> tuple[str, ...]:
+        return (world_.MANAGEMENT, *self.outside.world.probed)
+
+    def compare(
+        self, targets: Iterable[reach.Target], since: float
+    ) -> tuple[reach.Witness, ...]:
+        return tuple(
+            reach.Witness(
+                target.host,
+                target.network,
+                self._sign(target.host, target.network),
+            )
+            for target in targets
+        )
+
+    def _sign(self, host: str, network: str) -> incident.Sign:
         world = self.outside.world
         there = world.hosts[host]
-        found = []
-        for network in (world_.MANAGEMENT, *world.probed):
-            if not there.networks[network].known:
-                sign = incident.Sign.UNKNOWN
-            elif there.answers(network):
-                sign = incident.Sign.ALIVE
-            else:
-                sign = incident.Sign.SILENT
-            found.append(
-                incident.Reading(evidence.channel_of(network), sign, world.now)
-            )
-        return tuple(found)
+        if not there.networks[network].known:
+            return incident.Sign.UNKNOWN
+        if world.legs[network].works and there.answers(network):
+            return incident.Sign.ALIVE
+        return incident.Sign.SILENT
 
 
 class Identity:

@@ -13,7 +13,8 @@ S3   a record becomes confirmed only right after a reading of Off, of a host
 S4   no power off while the host is heard, or answers a probe of whatever
      network for longer than it may take to notice; only under the policy
      'fence' for a lost management network may it answer on another one. None
-     while a network that could have told otherwise was unknown for as long.
+     while a network that could have told otherwise was unknown for as long,
+     or is cut at the engine's own machine while other hosts are heard.
      An attest is refused whoever answers.
 S5   fences within the window, per zone and cloud, released ones counted.
 S6   no new fence in warm-up, with a dead bus, or when too many are silent.
@@ -160,6 +161,7 @@ class Invariants:
         self._demand(sim.store.arm.armed, 'S11', f'fence of {host} disarmed')
         self._quiet(host, self._decisive())
         self._no_unknown(host)
+        self._own_legs(host)
         limits = sim.settings.limits
         watching = sim.world.now - sim.engine_began
         self._demand(
@@ -269,6 +271,27 @@ class Invariants:
             f'fence of {host} while {unknown} cannot be probed',
         )
 
+    def _own_legs(self, host: str) -> None:
+        """A host is not silent because this machine is deaf."""
+        sim, there = self.sim, self.sim.world.hosts[host]
+        heard = [
+            name
+            for name, beat in sim.seen.items()
+            if name != host and beat.age < sim.settings.rules.timeout
+        ]
+        deaf = [
+            name
+            for name in (world_.MANAGEMENT, *sim.world.probed)
+            if name in self._decisive()
+            and there.answers(name)
+            and not sim.world.legs[name].works
+        ]
+        self._demand(
+            not deaf or not heard,
+            'S4',
+            f'fence of {host}, which answers on {deaf}: the own leg is cut',
+        )
+
     def _quiet(self, host: str, networks: tuple[str, ...]) -> None:
         """No healthy channel shows the host alive within its freshness."""
         sim = self.sim
@@ -282,9 +305,14 @@ class Invariants:
         for network in (world_.MANAGEMENT, *sim.world.probed):
             if network not in networks or not there.answers(network):
                 continue
+            since = max(
+                there.answering_since(network),
+                sim.world.legs[network].changed_at,
+            )
             self._demand(
                 not there.networks[network].known
-                or sim.world.now - there.answering_since(network) <= FRESHNESS,
+                or not sim.world.legs[network].works
+                or sim.world.now - since <= FRESHNESS,
                 'S4',
                 f'{host} answers the probe on {network}',
             )

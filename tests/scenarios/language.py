@@ -245,6 +245,11 @@ def _net(what: str, value: bool) -> Callable[..., None]:
     return happen
 
 
+def _leg(works: bool) -> Callable[..., None]:
+    """Of the engine's own machine."""
+    return lambda sim, network=world.MANAGEMENT: sim.world.leg(network, works)
+
+
 def _arm(armed: bool) -> Callable[[Sim], None]:
     def happen(sim: Sim) -> None:
         sim.store.arm = values.ArmState(armed, 'olga', 'story', sim.t)
@@ -336,6 +341,8 @@ HAPPEN: dict[str, Callable[..., None]] = {
     'probe-heal': _net('net', True),
     'probe-unknown': _net('net_known', False),
     'probe-known': _net('net_known', True),
+    'leg-cut': _leg(False),
+    'leg-heal': _leg(True),
     'beat-delay': lambda sim, host, seconds: setattr(
         sim.world.hosts[host], 'beat_delay', float(seconds)
     ),

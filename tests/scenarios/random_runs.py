@@ -42,6 +42,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     'storage-link': ('probe-cut {h} storage', 'probe-heal {h} storage'),
     'tenant-link': ('probe-cut {h} tenant', 'probe-heal {h} tenant'),
     'storage-way': ('probe-unknown {h} storage', 'probe-known {h} storage'),
+    'own-leg': ('leg-cut', 'leg-heal'),
+    'own-storage-leg': ('leg-cut storage', 'leg-heal storage'),
+    'deaf': ('leg-cut', 'agent-stop {h}', 'leg-heal', 'agent-start {h}'),
     'bus': ('bus-down', 'bus-up'),
     'late': ('beat-delay {h} {n}', 'beat-delay {h} 0'),
     'lie': ('device {h} lie', 'device {h} well'),
@@ -79,9 +82,15 @@ KINDS: dict[str, tuple[str, ...]] = {
     'disabled': ('service {h} disabled',),
 }
 # What every run needs to be worth anything.
-_CORE = ('power', 'hang', 'hang', 'back')
+_CORE = ('power', 'hang', 'hang', 'back', 'deaf')
 # And one in which several networks are probed.
-_NETWORKS = ('isolation', 'agent', 'storage-link', 'storage-way')
+_NETWORKS = (
+    'isolation',
+    'agent',
+    'storage-link',
+    'storage-way',
+    'own-storage-leg',
+)
 
 
 def plan(seed: int) -> language.Story:
@@ -172,6 +181,7 @@ def heal(sim: simulation.Simulation) -> None:
         for network in host.networks:
             sim.world.net(name, network, True)
             sim.world.net_known(name, network, True)
+            sim.world.leg(network, True)
         host.beat_delay, host.autostart = 0.0, True
         sim.world.resume(name)
         if host.power:

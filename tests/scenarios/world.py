@@ -125,6 +125,7 @@ class World:
     :ivar clock_error: how far the store's clock is from ``now``.
     :ivar watch: called after everything that happens.
     :ivar probed: networks of every host that the fencing map names.
+    :ivar legs: the links of the engine's own machine.
     """
 
     def __init__(self, zones: dict[str, str]) -> None:
@@ -139,6 +140,7 @@ class World:
         # Which device the fencing map names for a host.
         self.map = {name: name for name in self.hosts}
         self.probed: tuple[str, ...] = ()
+        self.legs = {name: Network() for name in NETWORKS}
         self.bus = True
         self.bus_since = self.now
         self.watch: Callable[[str], None] = lambda what: None
@@ -254,6 +256,12 @@ class World:
     def net(self, name: str, network: str, works: bool) -> None:
         """Cut or heal the link of a host."""
         link = self.hosts[name].networks[network]
+        if works != link.works:
+            link.works, link.changed_at = works, self.now
+
+    def leg(self, network: str, works: bool) -> None:
+        """Cut or heal the link of the engine's own machine."""
+        link = self.legs[network]
         if works != link.works:
             link.works, link.changed_at = works, self.now
 

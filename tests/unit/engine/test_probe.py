@@ -21,6 +21,7 @@ from nova_ha_plugins.conf import probe as probe_conf
 from nova_ha_plugins.engine import probe
 from nova_ha_plugins.fencing import address as fencing_address
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import reach
 
 
 class ProbeTest(testtools.TestCase):
@@ -364,3 +365,121 @@ class ProbeTest(testtools.TestCase):
             incident.Sign.SILENT,
             self.addresses(errno.EHOSTUNREACH, errno.ETIMEDOUT),
         )
+
+
+class CompareTest(testtools.TestCase):
+    """Other hosts are asked, to tell their silence from our deafness."""
+
+    def setUp(self):
+        super().setUp()
+        self.now = 100.0
+        self.knocks = 0
+        # A host of its own as far as this machine can tell.
+        self.server = socket.create_server(('127.0.0.2', 0))
+        self.addCleanup(self.server.close)
+        self.port = self.server.getsockname()[1]
+
+    def make(self, **networks):
+        entry = {'driver': 'redfish', 'networks': networks}
+        with tempfile.NamedTemporaryFile('w', suffix='.yaml') as target:
+            yaml.safe_dump({'hosts': {'cmp-2': entry}}, target)
+            target.flush()
+            conf = cfg.ConfigOpts()
+            probe_conf.register_opts(conf)
+            fencing_conf.register_opts(conf)
+            conf([])
+            conf.set_override('map_file', target.name, 'fencing')
+            conf.set_override('kind', 'connect', 'probe')
+            conf.set_override('timeout', 1.0, 'probe')
+            prober = probe.TcpProbe(conf, clock=lambda: self.now)
+        look = prober._look
+
+        def counted(address):
+            self.knocks += 1
+            return look(address)
+
+        prober._look = counted
+        return prober
+
+    def ask(self, prober, since=100.0, network='storage', address=''):
+        target = reach.Target('cmp-2', address, network)
+        return [each.sign for each in prober.compare([target], since)]
+
+    def test_networks_are_those_with_an_address(self):
+        prober = self.make(storage='10.1.0.12')
+
+        self.assertEqual(('storage',), prober.networks_of('cmp-2', ''))
+        self.assertEqual(
+            ('management', 'storage'), prober.networks_of('cmp-2', '10.0.0.2')
+        )
+        self.assertEqual((), prober.networks_of('cmp-3', ''))
+
+    def test_each_is_asked_on_the_network_of_the_target(self):
+        prober = self.make(storage=f'127.0.0.2:{self.port}')
+
+        with mock.patch.object(
+            prober,
+            '_look',
+            autospec=True,
+            side_effect=[(incident.Sign.SILENT, '')],
+        ) as look:
+            self.ask(prober, network='management', address='127.0.0.3:7')
+
+        look.assert_called_once_with('127.0.0.3:7')
+        self.assertEqual([incident.Sign.ALIVE], self.ask(prober))
+
+    def test_this_machine_is_no_witness(self):
+        prober = self.make(storage='127.0.0.1:22')
+
+        self.assertEqual([], self.ask(prober))
+        self.assertEqual(0, self.knocks)
+
+    def test_address_that_does_not_resolve_is_unknown(self):
+        prober = self.make(storage='no-such-host.invalid')
+
+        self.assertEqual([incident.Sign.UNKNOWN], self.ask(prober))
+
+    def test_many_that_compare_at_once_ask_once(self):
+        prober = self.make(storage=f'127.0.0.2:{self.port}')
+
+        with futures.ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda _: self.ask(prober), range(24)))
+
+        self.assertEqual([[incident.Sign.ALIVE]] * 24, found)
+        self.assertEqual(1, self.knocks)
+
+    def test_answer_from_before_the_silence_is_asked_for_again(self):
+        """Our own leg may have broken in between."""
+        prober = self.make(storage=f'127.0.0.2:{self.port}')
+        self.ask(prober)
+        self.now = 101.0
+        self.assertEqual([incident.Sign.ALIVE], self.ask(prober, since=99.0))
+        self.assertEqual(1, self.knocks)
+
+        self.ask(prober, since=100.5)
+
+        self.assertEqual(2, self.knocks)
+
+    def test_answer_is_not_kept_for_long_nor_over_a_jump_of_the_clock(self):
+        prober = self.make(storage=f'127.0.0.2:{self.port}')
+        for knocks, now in enumerate((100.0, 106.0, 90.0), 1):
+            self.now = now
+            self.ask(prober, since=80.0)
+
+            self.assertEqual(knocks, self.knocks)
+
+    def test_all_are_asked_at_once(self):
+        prober = self.make()
+        targets = [
+            reach.Target(f'cmp-{n}', f'127.0.0.2:{n}', 'management')
+            for n in range(1, 7)
+        ]
+        together = threading.Barrier(6, timeout=30)
+
+        def look(address):
+            together.wait()
+            return incident.Sign.SILENT, address
+
+        prober._look = look
+
+        self.assertEqual(6, len(prober.compare(targets, 100.0)))
