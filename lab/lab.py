@@ -44,10 +44,14 @@ class Lab:
         """
         self.say('Networks')
         network.up(self.plan)
-        network.enter(self.plan.namespace)
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-            # The image and the BMCs need nothing of the control plane.
-            image = pool.submit(self.control.prepare_image)
+        with (
+            concurrent.futures.ThreadPoolExecutor(1) as outside,
+            concurrent.futures.ThreadPoolExecutor() as pool,
+        ):
+            # It fetches a kernel, which nobody can from inside the lab; a
+            # thread stays in the namespace in which it began.
+            image = outside.submit(self.control.prepare_image)
+            network.enter(self.plan.namespace)
             self.processes.start_all([bmc.service(self.plan)])
             self.control.up()
             telemetry_up = pool.submit(self.telemetry.up)
