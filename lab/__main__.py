@@ -40,12 +40,6 @@ class Progress:
 
 
 def _up(options: argparse.Namespace) -> None:
-    if labs.is_up(options.directory):
-        raise planning.LabError(
-            f"The lab in '{options.directory}' is up, and a new one would "
-            f"replace it. '{_again(options)} status' shows it, "
-            f"'{_again(options)} down' stops it."
-        )
     say = Progress()
     labs.create(
         options.directory, options.hosts, options.fake, options.storage, say

@@ -182,9 +182,18 @@ def create(
     storage: str = 'shared',
     say: Say = print,
 ) -> Lab:
-    """Return a new lab that is up; takes down what was there before."""
+    """Return a new lab that is up; what a crash left there is removed.
+
+    :raises LabError: a lab is up there, or something else is there.
+    """
     planning.check_size(count, fake)
     with turn(directory):
+        if is_up(directory):
+            raise planning.LabError(
+                f"The lab in '{directory}' is up, and a new one would replace "
+                f"it. 'tools/lab --directory {directory} status' shows it, "
+                "'down' stops it."
+            )
         if not remove(directory, wipe=True):
             _refuse_if_used(directory)
         lab = Lab(planning.make(directory, count, fake, storage), say)

@@ -89,7 +89,8 @@ class LabStage:
             raise stage.StageError(str(error)) from error
 
     def stop(self) -> None:
-        if self._owned:
+        # A lab that was refused or failed has taken itself down.
+        if self._owned and self._lab is not None:
             labs.remove(self.directory, wipe=False)
 
     def usage(self) -> list[str]:

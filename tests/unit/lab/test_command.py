@@ -11,6 +11,8 @@ import unittest
 from unittest import mock
 
 from lab import __main__ as command
+from lab.demo import real
+from lab.demo import stage as stages
 from lab import evidence
 from lab import lab as labs
 from lab import network
@@ -36,12 +38,30 @@ class TestCommand(unittest.TestCase):
             mock.patch.object(
                 network, 'exists', autospec=True, return_value=True
             ),
-            mock.patch.object(labs, 'create', autospec=True) as create,
+            mock.patch.object(labs, 'remove', autospec=True) as remove,
             self.assertRaisesRegex(planning.LabError, 'is up.*down'),
         ):
             command._up(self.options(hosts=3, fake=0, storage='shared'))
 
-        create.assert_not_called()
+        remove.assert_not_called()
+
+    def test_a_demo_that_is_refused_takes_down_no_lab_of_others(self):
+        stage = real.LabStage(self.directory)
+
+        with mock.patch.object(labs, 'remove', autospec=True) as remove:
+            with (
+                mock.patch.object(
+                    labs,
+                    'create',
+                    autospec=True,
+                    side_effect=planning.LabError('it is up'),
+                ),
+                self.assertRaisesRegex(stages.StageError, 'it is up'),
+            ):
+                stage.start(print)
+            stage.stop()
+
+        remove.assert_not_called()
 
     def test_what_a_crash_left_is_not_up(self):
         planning.make(self.directory, 1, 0, 'shared')
