@@ -100,6 +100,16 @@ class NamesDifferTest(PowerCutTest):
         self.tell('cmp-2')
 
 
+class WithoutGnocchiTest(PowerCutTest):
+    """No recovery waits for a metric."""
+
+    def test_protected_servers_come_back_once_and_the_host_returns(self):
+        self.faults.cause('gnocchi-api:down')
+        self.faults.cause('gnocchi-metricd:down')
+
+        self.tell('cmp-3')
+
+
 class OwnDisksTest(bench.LabTest):
     """Every host has disks of its own: a server comes back on a new one."""
 

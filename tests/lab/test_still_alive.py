@@ -71,6 +71,22 @@ class ManagementNetworkTest(StillAliveTest):
         self.assert_nothing_fenced()
 
 
+class OwnReachTest(StillAliveTest):
+    def test_what_nobody_answers_is_not_held_against_one_host(self):
+        self.boot('cmp-1', ha=1, plain=0)
+        # To the engine it is all the same whether the cables of all hosts
+        # are pulled or its own.
+        for host in self.plan.hosts:
+            self.faults.cause('network:storage', host.name)
+
+        self.faults.cause('network:management', 'cmp-1')
+
+        found = self.wait_code('cmp-1', 'own-reach')
+        self.assertIn("network 'storage'", found['reason'])
+        self.look_on()
+        self.assert_guests_run_on()
+
+
 class FencePolicyTest(StillAliveTest):
     settings: typing.ClassVar = {'gates': {'management_lost': 'fence'}}
 
@@ -142,6 +158,20 @@ class BrokerTest(StillAliveTest):
 
         bench.wait(lambda: self.sight() == 'clear', 'monitoring to see')
         self.assert_nothing_fenced()
+
+
+class DatabaseTest(StillAliveTest):
+    def test_a_database_that_stands_still_convicts_nobody(self):
+        self.boot('cmp-1', ha=1, plain=0)
+
+        # Longer than any host may be silent; nobody can be asked meanwhile.
+        self.faults.cause('mariadb:frozen')
+        time.sleep(LOOKED_ON)
+        self.faults.heal()
+
+        bench.wait(lambda: self.sight() == 'clear', 'monitoring to see')
+        self.look_on()
+        self.assert_guests_run_on()
 
 
 class ReturnTest(StillAliveTest):
