@@ -32,7 +32,8 @@ class HaFenceRecord(base.HaObject):
     """The proof that a host is off, or the intent to make it so."""
 
     # Version 1.0: Initial version
-    VERSION = '1.0'
+    # Version 1.1: evidence class 'self-fence-window-elapsed'
+    VERSION = '1.1'
 
     fields = {
         'state': base.enum_field(incident.FenceState),
@@ -51,19 +52,35 @@ class HaFenceRecord(base.HaObject):
         'beat_mark': fields.ListOfStringsField(nullable=True),
     }
 
+    def obj_make_compatible(
+        self, primitive: dict[str, typing.Any], target_version: str
+    ) -> None:
+        """Say it in the words of an older release."""
+        super().obj_make_compatible(primitive, target_version)
+        if versionutils.convert_version_to_tuple(target_version) < (1, 1):
+            found = primitive.get('evidence_class')
+            if found == incident.FenceClass.SELF_FENCE_WINDOW.value:
+                # An older release knows no such proof.
+                primitive['evidence_class'] = None
+                primitive['state'] = incident.FenceState.VOID.value
+
 
 @base.register(incident.Server)
 class HaServer(base.HaObject):
     """One server that lived on the failed host."""
 
     # Version 1.0: Initial version
-    VERSION = '1.0'
+    # Version 1.1: task_state, locked, tags, reset, restored
+    VERSION = '1.1'
 
     fields = {
         'uuid': fields.StringField(),
         'name': fields.StringField(),
         'project_id': fields.StringField(),
         'vm_state': fields.StringField(),
+        'task_state': fields.StringField(),
+        'locked': fields.BooleanField(),
+        'tags': fields.Field(fields.List(fields.List(fields.String()))),
         'priority': fields.IntegerField(),
         'protected': fields.BooleanField(),
         'state': base.enum_field(incident.ServerState),
@@ -78,7 +95,18 @@ class HaServer(base.HaObject):
         'answered': fields.BooleanField(),
         'finished_at': fields.FloatField(nullable=True),
         'retry_at': fields.FloatField(nullable=True),
+        'reset': base.enum_field(incident.StepState),
+        'restored': base.enum_field(incident.StepState),
     }
+
+    def obj_make_compatible(
+        self, primitive: dict[str, typing.Any], target_version: str
+    ) -> None:
+        """Say it in the words of an older release."""
+        super().obj_make_compatible(primitive, target_version)
+        if versionutils.convert_version_to_tuple(target_version) < (1, 1):
+            for name in ('task_state', 'locked', 'tags', 'reset', 'restored'):
+                primitive.pop(name, None)
 
 
 @base.register(incident.Entry)
@@ -86,14 +114,26 @@ class HaTimelineEntry(base.HaObject):
     """One line of the timeline."""
 
     # Version 1.0: Initial version
-    VERSION = '1.0'
+    # Version 1.1: kind, input
+    VERSION = '1.1'
 
     fields = {
         'seq': fields.IntegerField(),
         'at': fields.FloatField(),
         'code': fields.StringField(),
         'text': fields.StringField(),
+        'kind': base.enum_field(incident.Kind),
+        'input': fields.StringField(),
     }
+
+    def obj_make_compatible(
+        self, primitive: dict[str, typing.Any], target_version: str
+    ) -> None:
+        """Say it in the words of an older release."""
+        super().obj_make_compatible(primitive, target_version)
+        if versionutils.convert_version_to_tuple(target_version) < (1, 1):
+            primitive.pop('kind', None)
+            primitive.pop('input', None)
 
 
 @base.register(incident.Incident)
@@ -102,7 +142,9 @@ class HaIncident(base.HaObject):
 
     # Version 1.0: Initial version
     # Version 1.1: verdict 'isolated'; answered_at
-    VERSION = '1.1'
+    # Version 1.2: phase 'migrating'; verdict 'suspected';
+    # dead_since, beating_since, networks_lost, quarantined, token, engine
+    VERSION = '1.2'
 
     fields = {
         'uuid': fields.StringField(),
@@ -121,6 +163,12 @@ class HaIncident(base.HaObject):
         'answered_at': fields.FloatField(nullable=True),
         'verdict': base.enum_field(incident.Verdict),
         'readings': fields.ListOfObjectsField('HaReading'),
+        'dead_since': fields.FloatField(nullable=True),
+        'beating_since': fields.FloatField(nullable=True),
+        'networks_lost': fields.ListOfStringsField(),
+        'quarantined': fields.BooleanField(),
+        'token': fields.IntegerField(),
+        'engine': fields.StringField(),
         'released': fields.BooleanField(),
         'return_released': fields.BooleanField(),
         'fence': fields.ObjectField('HaFenceRecord', nullable=True),
@@ -136,10 +184,10 @@ class HaIncident(base.HaObject):
         'generation': fields.IntegerField(),
     }
     obj_relationships = {
-        'readings': [('1.0', '1.0'), ('1.1', '1.0')],
-        'fence': [('1.0', '1.0'), ('1.1', '1.0')],
-        'servers': [('1.0', '1.0'), ('1.1', '1.0')],
-        'timeline': [('1.0', '1.0'), ('1.1', '1.0')],
+        'readings': [('1.0', '1.0'), ('1.1', '1.0'), ('1.2', '1.0')],
+        'fence': [('1.0', '1.0'), ('1.1', '1.0'), ('1.2', '1.1')],
+        'servers': [('1.0', '1.0'), ('1.1', '1.0'), ('1.2', '1.1')],
+        'timeline': [('1.0', '1.0'), ('1.1', '1.0'), ('1.2', '1.1')],
     }
 
     def obj_make_compatible(
@@ -147,7 +195,23 @@ class HaIncident(base.HaObject):
     ) -> None:
         """Say it in the words of an older release."""
         super().obj_make_compatible(primitive, target_version)
-        if versionutils.convert_version_to_tuple(target_version) < (1, 1):
+        target = versionutils.convert_version_to_tuple(target_version)
+        if target < (1, 2):
+            for name in (
+                'dead_since',
+                'beating_since',
+                'networks_lost',
+                'quarantined',
+                'token',
+                'engine',
+            ):
+                primitive.pop(name, None)
+            if primitive.get('phase') == incident.Phase.MIGRATING.value:
+                # There too the host lives and nothing is fenced.
+                primitive['phase'] = incident.Phase.HELD.value
+            if primitive.get('verdict') == incident.Verdict.SUSPECTED.value:
+                primitive['verdict'] = incident.Verdict.UNKNOWN.value
+        if target < (1, 1):
             primitive.pop('answered_at', None)
             if primitive.get('verdict') == incident.Verdict.ISOLATED.value:
                 # There too nothing is fenced, and a channel is to be looked

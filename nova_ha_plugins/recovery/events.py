@@ -30,6 +30,17 @@ class Suspected(Event):
 
 
 @dataclasses.dataclass(frozen=True)
+class TakenOver(Event):
+    """Another engine acts for the incident from now on.
+
+    :ivar token: of its lease; higher than that of the one before.
+    """
+
+    engine: str
+    token: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Identified(Event):
     """Who the host is: read from nova and from its own heartbeats."""
 

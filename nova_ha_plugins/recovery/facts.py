@@ -16,8 +16,12 @@ class FactKind(enum.StrEnum):
 
 
 class FactState(enum.StrEnum):
-    """What became of a fact."""
+    """What became of a fact.
 
+    UNCONFIRMED: the first of the two steps of an attest; nobody acts on it.
+    """
+
+    UNCONFIRMED = 'unconfirmed'
     PENDING = 'pending'
     ACCEPTED = 'accepted'
     REJECTED = 'rejected'

@@ -16,6 +16,7 @@ class Phase(enum.StrEnum):
 
     SUSPECTED = 'suspected'
     HELD = 'held'
+    MIGRATING = 'migrating'
     FENCING = 'fencing'
     CONTAINING = 'containing'
     EVACUATING = 'evacuating'
@@ -34,6 +35,7 @@ class Verdict(enum.StrEnum):
 
     ALIVE = 'alive'
     DEGRADED = 'degraded'
+    SUSPECTED = 'suspected'
     ISOLATED = 'isolated'
     DEAD = 'dead'
     UNKNOWN = 'unknown'
@@ -87,6 +89,7 @@ class FenceClass(enum.StrEnum):
 
     CONFIRMED_OFF = 'confirmed-off'
     OPERATOR_ATTESTED = 'operator-attested'
+    SELF_FENCE_WINDOW = 'self-fence-window-elapsed'
 
 
 class FenceState(enum.StrEnum):
@@ -149,6 +152,12 @@ class Server:
     """One server that lived on the failed host.
 
     :ivar vm_state: nova's vm_state when the host failed; it is put back.
+    :ivar task_state: nova's task_state when the host failed, '' for none.
+    :ivar locked: its owner, or an administrator, had locked it.
+    :ivar tags: the metadata that decided, with the values they had.
+    :ivar reset: whether nova was asked to call it active, because nova
+        evacuates no server in the state it had.
+    :ivar restored: whether the state it had was asked for at the new host.
     :ivar waits: how many of the attempts found no host with room, or nova
         too busy; they do not count as failures.
     :ivar baseline: uuid of the newest evacuation record that existed before
@@ -159,6 +168,9 @@ class Server:
     name: str = ''
     project_id: str = ''
     vm_state: str = ''
+    task_state: str = ''
+    locked: bool = False
+    tags: tuple[tuple[str, str], ...] = ()
     priority: int = 500
     protected: bool = False
     state: ServerState = ServerState.QUEUED
@@ -173,16 +185,35 @@ class Server:
     answered: bool = False
     finished_at: float | None = None
     retry_at: float | None = None
+    reset: StepState = StepState.NONE
+    restored: StepState = StepState.NONE
+
+
+class Kind(enum.StrEnum):
+    """What a line of the timeline is about."""
+
+    EVIDENCE = 'evidence'
+    GATE = 'gate'
+    DECISION = 'decision'
+    INTENT = 'intent'
+    RESULT = 'result'
+    OPERATOR = 'operator'
+    NOTE = 'note'
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One line of the timeline: append-only, numbered without gaps."""
+    """One line of the timeline: append-only, numbered without gaps.
+
+    :ivar input: of a decision: everything it was made from, as JSON.
+    """
 
     seq: int
     at: float
     code: str
     text: str
+    kind: Kind = Kind.NOTE
+    input: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,6 +230,12 @@ class Incident:
         silent.
     :ivar answered_at: when a probe last had an answer that forbids to fence
         the host.
+    :ivar dead_since: since when every look said that it is dead.
+    :ivar beating_since: since when a contained host sends heartbeats again.
+    :ivar networks_lost: networks that are lost while the host lives.
+    :ivar quarantined: it failed too often lately and stays disabled.
+    :ivar token: of the lease of the engine that acts for it.
+    :ivar engine: the name of that engine.
     :ivar released: an operator let it pass the storm gate.
     :ivar return_released: an operator lets the host return although a parked
         server may have a guest left elsewhere.
@@ -223,6 +260,12 @@ class Incident:
     answered_at: float | None = None
     verdict: Verdict = Verdict.UNKNOWN
     readings: tuple[Reading, ...] = ()
+    dead_since: float | None = None
+    beating_since: float | None = None
+    networks_lost: tuple[str, ...] = ()
+    quarantined: bool = False
+    token: int = 0
+    engine: str = ''
     released: bool = False
     return_released: bool = False
     fence: FenceRecord | None = None

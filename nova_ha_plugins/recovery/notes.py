@@ -14,10 +14,18 @@ def add(
     code: str,
     text: str,
     /,
+    kind: incident.Kind = incident.Kind.NOTE,
+    made_from: str = '',
     **changes: typing.Any,
 ) -> incident.Incident:
-    """Return the incident with one more line in its timeline."""
-    entry = incident.Entry(len(subject.timeline) + 1, at, code, text)
+    """Return the incident with one more line in its timeline.
+
+    :param made_from: of a decision: what it was made from, as
+        ``decision.record`` writes it.
+    """
+    entry = incident.Entry(
+        len(subject.timeline) + 1, at, code, text, kind, made_from
+    )
     return dataclasses.replace(
         subject,
         timeline=(*subject.timeline, entry),

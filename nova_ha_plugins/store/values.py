@@ -14,6 +14,7 @@ The tree of errors::
 """
 
 import dataclasses
+import typing
 
 
 class StoreError(Exception):
@@ -68,12 +69,51 @@ class Lease:
 
 @dataclasses.dataclass(frozen=True)
 class ArmState:
-    """Whether the engine may act, who said so and why."""
+    """Whether the engine may act, who said so and why.
+
+    :ivar until: when it ends and the opposite begins; None for never.
+    """
 
     armed: bool
     by: str
     reason: str
     at: float
+    until: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Brake:
+    """What an operator put on so that nothing new is fenced for a while.
+
+    :ivar kind: 'maintenance' (of one host) or 'pause' (named, of a zone or of
+        the whole cloud).
+    :ivar name: the host, or the name of the pause.
+    :ivar zone: the failure domain a pause holds for, '' for the whole cloud.
+    :ivar until: when it ends by itself; None for never.
+    """
+
+    kind: str
+    name: str
+    zone: str = ''
+    until: float | None = None
+    reason: str = ''
+    by: str = ''
+    at: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineState:
+    """One engine process, as it last said of itself.
+
+    :ivar age: seconds since then, by the store's clock.
+    :ivar ttl: after so many seconds of silence it counts as gone.
+    :ivar told: what it said: JSON values.
+    """
+
+    name: str
+    age: float
+    ttl: float
+    told: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
