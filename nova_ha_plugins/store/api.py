@@ -19,7 +19,10 @@ import sqlalchemy as sa
 from nova_ha_plugins.objects import documents
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.recovery import incident as core
+from nova_ha_plugins.store import arming
+from nova_ha_plugins.store import brakes
 from nova_ha_plugins.store import database
+from nova_ha_plugins.store import fleet
 from nova_ha_plugins.store import inbox
 from nova_ha_plugins.store import leases
 from nova_ha_plugins.store import ledger
@@ -44,9 +47,6 @@ Value = typing.TypeVar('Value')
 
 _DAY = 86400.0
 _STATUS = 'engine'
-_NEVER_SET = ArmState(
-    armed=False, by='installation', reason='never armed', at=0.0
-)
 
 
 class Store:
@@ -272,38 +272,87 @@ class Store:
     # Operators
 
     def arm_state(self) -> ArmState:
-        """Whether the engine may act. Not before somebody said so."""
-        history = self.arm_history(limit=1)
-        return history[0] if history else _NEVER_SET
+        """Whether the engine may act. Not before somebody said so.
+
+        The opposite of what was said once its time is over.
+        """
+        return self._db.read(
+            lambda connection: arming.state(self._db, connection)
+        )
 
     def arm_history(self, limit: int = 100) -> tuple[ArmState, ...]:
         """Who armed and disarmed, newest first."""
-        table = models.arm_history
-        query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
-        rows = self._db.read(lambda found: found.execute(query).all())
-        return tuple(
-            ArmState(
-                armed=bool(row.armed),
-                by=row.set_by,
-                reason=row.reason,
-                at=row.set_at,
-            )
-            for row in rows
+        return self._db.read(
+            lambda connection: arming.history(connection, limit)
         )
 
-    def set_arm_state(self, armed: bool, by: str, reason: str) -> ArmState:
-        """The new arm state; the old ones stay in the history."""
+    def set_arm_state(
+        self, armed: bool, by: str, reason: str, until: float | None = None
+    ) -> ArmState:
+        """The new arm state; the old ones stay in the history.
 
-        def work(connection: sa.Connection) -> ArmState:
-            at = self._db.now(connection)
-            connection.execute(
-                sa.insert(models.arm_history).values(
-                    armed=armed, set_by=by, reason=reason, set_at=at
-                )
+        :param until: when the opposite begins, by the store's clock.
+        """
+        wanted = ArmState(armed, by, reason, 0.0, until)
+        return self._db.write(
+            lambda connection: arming.change(self._db, connection, wanted)
+        )
+
+    def brakes(self) -> tuple[values.Brake, ...]:
+        """What holds now, in the order of kind and name."""
+        return self._db.read(
+            lambda connection: brakes.held(self._db, connection)
+        )
+
+    def set_brake(self, brake: values.Brake) -> values.Brake:
+        """The brake as stored; replaces the one of that kind and name."""
+        return self._db.write(
+            lambda connection: brakes.put_on(self._db, connection, brake)
+        )
+
+    def unset_brake(
+        self, kind: str, name: str, by: str, reason: str = ''
+    ) -> bool:
+        """Whether there was such a brake to take off."""
+        brake = values.Brake(kind, name, by=by)
+        return self._db.write(
+            lambda connection: brakes.take_off(
+                self._db, connection, brake, reason
             )
-            return ArmState(armed=armed, by=by, reason=reason, at=at)
+        )
 
-        return self._db.write(work)
+    def brake_history(self, limit: int = 100) -> tuple[values.BrakeEntry, ...]:
+        """Brakes that hold and that ended, newest first."""
+        return self._db.read(
+            lambda connection: brakes.history(self._db, connection, limit)
+        )
+
+    # Engines
+
+    def note_engine(
+        self, name: str, ttl: float, told: dict[str, typing.Any]
+    ) -> None:
+        """Replace what an engine says of itself: JSON values only."""
+        self._db.write(
+            lambda connection: fleet.note(
+                self._db, connection, name, ttl, told
+            )
+        )
+
+    def engines(self) -> tuple[values.EngineState, ...]:
+        """Engines that reported within the last day, by name.
+
+        Those too that died without a word: compare ``age`` with ``ttl``.
+        """
+        return self._db.read(
+            lambda connection: fleet.known(self._db, connection)
+        )
+
+    def forget_engine(self, name: str) -> None:
+        """An engine stopped in good order; no error when it is unknown."""
+        self._db.write(lambda connection: fleet.forget(connection, name))
+
+    # Hosts, and what the acting engine says
 
     def host_records(self) -> tuple[HostRecord, ...]:
         """What is known of every host, in the order of its name."""
@@ -349,7 +398,7 @@ class Store:
     def purge(self, days: float) -> Purged:
         """How much was removed: closed incidents and settled facts.
 
-        Epochs, the arm history and everything open stay.
+        Epochs, everything open and what operators said stay.
         """
 
         def work(connection: sa.Connection) -> Purged:

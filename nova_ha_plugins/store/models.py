@@ -103,6 +103,30 @@ arm_history = sa.Table(
     sa.Column('set_by', sa.String(255), nullable=False),
     sa.Column('reason', sa.Text, nullable=False),
     sa.Column('set_at', sa.Double, nullable=False),
+    # When the opposite begins by itself; NULL for never.
+    sa.Column('ends_at', sa.Double, nullable=True),
+)
+
+brakes = sa.Table(
+    'brakes',
+    metadata,
+    sa.Column('id', sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column('kind', sa.String(32), nullable=False),
+    sa.Column('name', _name(), nullable=False),
+    # 1 until somebody takes the brake off or sets it anew, NULL afterwards:
+    # one brake of a name, and its whole history, in one table.
+    sa.Column('open_mark', sa.Integer, nullable=True),
+    sa.Column('zone', _name(), nullable=False),
+    sa.Column('ends_at', sa.Double, nullable=True),
+    sa.Column('reason', sa.Text, nullable=False),
+    sa.Column('set_by', sa.String(255), nullable=False),
+    sa.Column('set_at', sa.Double, nullable=False),
+    sa.Column('unset_at', sa.Double, nullable=True),
+    sa.Column('unset_by', sa.String(255), nullable=False),
+    sa.Column('unset_reason', sa.Text, nullable=False),
+    sa.UniqueConstraint(
+        'kind', 'name', 'open_mark', name='uniq_brakes0kind0name0open_mark'
+    ),
 )
 
 hosts = sa.Table(
@@ -116,6 +140,15 @@ engine_status = sa.Table(
     'engine_status',
     metadata,
     sa.Column('name', sa.String(64), primary_key=True),
+    sa.Column('reported_at', sa.Double, nullable=False),
+    sa.Column('document', _document(), nullable=False),
+)
+
+engines = sa.Table(
+    'engines',
+    metadata,
+    sa.Column('name', _name(), primary_key=True),
+    sa.Column('ttl', sa.Double, nullable=False),
     sa.Column('reported_at', sa.Double, nullable=False),
     sa.Column('document', _document(), nullable=False),
 )

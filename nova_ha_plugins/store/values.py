@@ -102,6 +102,20 @@ class Brake:
 
 
 @dataclasses.dataclass(frozen=True)
+class BrakeEntry:
+    """A brake in the history.
+
+    :ivar ended_at: when it was taken off or ran out; None while it holds.
+    :ivar ended_by: who took it off; 'until' when it ran out.
+    """
+
+    brake: Brake
+    ended_at: float | None = None
+    ended_by: str = ''
+    ended_reason: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
 class EngineState:
     """One engine process, as it last said of itself.
 
