@@ -19,6 +19,7 @@ from nova_ha_plugins.recovery import incident
 from tests.scenarios import invariants
 from tests.scenarios import language
 from tests.scenarios import simulation
+from tests.scenarios import verbs
 
 Phase = incident.Phase
 
@@ -200,7 +201,7 @@ def heal(sim: simulation.Simulation) -> None:
         'arm',
         'alarms-on',
     ):
-        language.happen(sim, words.split())
+        verbs.happen(sim, words.split())
     for service in sim.cloud.services.values():
         if 'otto' in service.reason:
             service.disabled, service.reason = False, ''
@@ -248,7 +249,7 @@ def _evacuate_by_hand(sim: simulation.Simulation, uuid: str) -> None:
     for host in sim.world.hosts.values():
         if host.power:
             host.guests.pop(uuid, None)
-    language.happen(sim, ['by-hand', uuid])
+    verbs.happen(sim, ['by-hand', uuid])
 
 
 def why(story: language.Story, crash_at: int | None = None) -> str | None:

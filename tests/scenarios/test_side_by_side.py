@@ -6,9 +6,9 @@ import threading
 
 from nova_ha_plugins.engine import recover
 from nova_ha_plugins.recovery import incident
-from tests.scenarios import language
 from tests.scenarios import simulation
 from tests.scenarios import tell
+from tests.scenarios import verbs
 
 
 class StormTest(tell.QuietTest):
@@ -18,7 +18,7 @@ class StormTest(tell.QuietTest):
         zones = dict.fromkeys(('h1', 'h2', 'h3', 'h4', 'h5'), 'az1')
         sim = simulation.Simulation(zones)
         for uuid, host in (('s1', 'h1'), ('s2', 'h2')):
-            sim.cloud.boot(uuid, host, language.METADATA['ha'], 'active')
+            sim.cloud.boot(uuid, host, verbs.METADATA['ha'], 'active')
         sim.prelude()
         sim.world.hang('h1')
         sim.world.hang('h2')

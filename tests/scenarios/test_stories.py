@@ -2,6 +2,7 @@
 
 """Every story ends as its ``expect`` says, and breaks no law on the way."""
 
+from tests.scenarios import expectations
 from tests.scenarios import language
 from tests.scenarios import tell
 
@@ -12,7 +13,7 @@ class StoryTest(tell.QuietTest):
     def _play(self, name: str) -> None:
         with tell.what_happened(name):
             story = language.load(name)
-            wrong = language.failures(language.play(story), story)
+            wrong = expectations.failures(language.play(story), story)
             self.assertEqual([], wrong, '\n' + '\n'.join(wrong))
 
     def test_a_third_of_the_stories_ends_with_nothing_fenced(self) -> None:

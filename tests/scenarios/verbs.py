@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What can happen in a story: a word, and what it does to the world."""
+
+from collections.abc import Callable
+import contextlib
+
+from nova_ha_plugins.engine import doors as product_doors
+from nova_ha_plugins.recovery import facts
+from nova_ha_plugins.store import values
+from tests.scenarios import cloud
+from tests.scenarios import simulation
+from tests.scenarios import world
+
+Sim = simulation.Simulation
+
+METADATA: dict[str, dict[str, str]] = {
+    'ha': {'ha:policy': 'evacuate'},
+    'plain': {},
+    'off': {'ha:policy': 'none'},
+    'masakari': {'HA_Enabled': 'True'},
+}
+
+
+def happen(sim: simulation.Simulation, words: list[str]) -> None:
+    """Do what one line of a story says."""
+    verb, *rest = words
+    HAPPEN[verb](sim, *rest)
+
+
+def _device(sim: Sim, host: str, fault: str = '') -> None:
+    sim.world.devices[host].fault = '' if fault == 'well' else fault
+
+
+def _host_flag(name: str, value: bool) -> Callable[[Sim, str], None]:
+    return lambda sim, host: setattr(sim.world.hosts[host], name, value)
+
+
+def _net(what: str, value: bool) -> Callable[..., None]:
+    """Of the management network, unless another one is named."""
+
+    def happen(sim: Sim, host: str, network: str = world.MANAGEMENT) -> None:
+        getattr(sim.world, what)(host, network, value)
+
+    return happen
+
+
+def _leg(works: bool) -> Callable[..., None]:
+    """Of the engine's own machine."""
+    return lambda sim, network=world.MANAGEMENT: sim.world.leg(network, works)
+
+
+def _arm(armed: bool) -> Callable[[Sim], None]:
+    def happen(sim: Sim) -> None:
+        sim.store.arm = values.ArmState(armed, 'olga', 'story', sim.t)
+
+    return happen
+
+
+def _alarm(sim: Sim, host: str, trust: str, times: str = '1') -> None:
+    for _ in range(int(times)):
+        sim.alarm(host, trust)
+
+
+def _trust(sim: Sim, name: str, role: str) -> None:
+    sim.outside.trusts[name] = product_doors.TrustView('u', 'p', (role,))
+
+
+def _service(sim: Sim, host: str, what: str) -> None:
+    sim.hands_off = True
+    service = sim.cloud.services[host]
+    match what:
+        case 'forced':
+            service.forced_down = True
+        case 'unforced':
+            service.forced_down = False
+        case 'disabled':
+            service.disabled, service.reason = True, 'maintenance by otto'
+
+
+def _tag(sim: Sim, uuid: str, kind: str) -> None:
+    if uuid in sim.cloud.servers:
+        server = sim.cloud.servers[uuid]
+        server.metadata = dict(METADATA[kind])
+        server.changed_at = sim.world.now
+
+
+def _move(sim: Sim, uuid: str, host: str) -> None:
+    """A live migration, done at once."""
+    server = sim.cloud.servers[uuid]
+    guests = sim.world.hosts[server.host].guests
+    runs = guests.pop(uuid)
+    sim.world.hosts[host].guests[uuid] = runs
+    server.host = host
+
+
+def _isolate(works: bool) -> Callable[[Sim, str], None]:
+    def happen(sim: Sim, host: str) -> None:
+        sim.world.hosts[host].bus = works
+        sim.world.net(host, world.MANAGEMENT, works)
+
+    return happen
+
+
+def _if_off(what: Callable[[Sim, str], None]) -> Callable[[Sim, str], None]:
+    """An operator who looks before he acts."""
+
+    def happen(sim: Sim, name: str) -> None:
+        server = sim.cloud.servers.get(name)
+        host = server.host if server else name
+        if host in sim.world.hosts and not sim.world.hosts[host].power:
+            if not sim.cloud.open_of(name) and not sim.outside.faults.slow:
+                what(sim, name)
+
+    return happen
+
+
+def _by_hand(sim: Sim, uuid: str) -> None:
+    with contextlib.suppress(cloud.NovaError):
+        sim.cloud.evacuate(uuid, 'operator')
+
+
+def _new_engine(sim: Sim) -> None:
+    """The engine is killed, and another one starts."""
+    sim.engine = None
+
+
+HAPPEN: dict[str, Callable[..., None]] = {
+    'power-off': lambda sim, host: sim.world.power_off(host),
+    'power-on': lambda sim, host: sim.world.power_on(host),
+    'hang': lambda sim, host: sim.world.hang(host),
+    'resume': lambda sim, host: sim.world.resume(host),
+    'stay-down': _host_flag('autostart', False),
+    'compute-start': lambda sim, host: sim.world.compute_start(host),
+    'compute-stop': lambda sim, host: sim.world.compute_stop(host),
+    'agent-stop': _host_flag('agent', False),
+    'agent-start': _host_flag('agent', True),
+    'bus-cut': _host_flag('bus', False),
+    'bus-heal': _host_flag('bus', True),
+    'probe-cut': _net('net', False),
+    'probe-heal': _net('net', True),
+    'probe-unknown': _net('net_known', False),
+    'probe-known': _net('net_known', True),
+    'leg-cut': _leg(False),
+    'leg-heal': _leg(True),
+    'beat-delay': lambda sim, host, seconds: setattr(
+        sim.world.hosts[host], 'beat_delay', float(seconds)
+    ),
+    'bus-down': lambda sim: sim.world.bus_works(False),
+    'bus-up': lambda sim: sim.world.bus_works(True),
+    'alarms-off': lambda sim: setattr(sim, 'alarms', False),
+    'alarms-on': lambda sim: setattr(sim, 'alarms', True),
+    'alarm': _alarm,
+    'trust': _trust,
+    'device': _device,
+    'device-delay': lambda sim, host, seconds: setattr(
+        sim.world.devices[host], 'delay', float(seconds)
+    ),
+    'device-identity': lambda sim, host, uuid: setattr(
+        sim.world.devices[host], 'system_uuid', uuid
+    ),
+    'map': lambda sim, host, to: sim.world.map.update({host: to}),
+    'unmap': lambda sim, host: sim.world.map.pop(host),
+    'nova-down': lambda sim: setattr(sim.outside.faults, 'nova', 'down'),
+    'nova-up': lambda sim: setattr(sim.outside.faults, 'nova', ''),
+    'nova-slow': lambda sim, seconds: setattr(
+        sim.outside.faults, 'slow', float(seconds)
+    ),
+    'identity-down': lambda sim: setattr(
+        sim.outside.faults, 'identity', 'down'
+    ),
+    'identity-up': lambda sim: setattr(sim.outside.faults, 'identity', ''),
+    'evacuate-fault': lambda sim, *words: sim.outside.faults.evacuate.extend(
+        words
+    ),
+    'spawn-fault': lambda sim, host, fault: sim.cloud.spawn_fault.update(
+        {host: fault}
+    ),
+    'spawn-seconds': lambda sim, seconds: setattr(
+        sim.cloud, 'spawn_seconds', float(seconds)
+    ),
+    'schedule-seconds': lambda sim, seconds: setattr(
+        sim.cloud, 'schedule_seconds', float(seconds)
+    ),
+    'move': _move,
+    'clock': lambda sim, seconds: sim.world.clock_jumps(float(seconds)),
+    'stall': lambda sim, seconds: sim.world.advance(float(seconds)),
+    'capacity-none': lambda sim: setattr(sim.cloud, 'no_capacity', True),
+    'capacity-back': lambda sim: setattr(sim.cloud, 'no_capacity', False),
+    'delete': lambda sim, uuid: sim.cloud.delete(uuid),
+    'tag': _tag,
+    'by-hand': _by_hand,
+    'by-hand-if-off': _if_off(_by_hand),
+    'attest-if-off': _if_off(
+        lambda sim, host: sim.operator(facts.FactKind.ATTEST, host)
+    ),
+    'isolate': _isolate(False),
+    'join': _isolate(True),
+    'service': _service,
+    'arm': _arm(True),
+    'disarm': _arm(False),
+    'release': lambda sim, host: sim.operator(facts.FactKind.RELEASE, host),
+    'attest': lambda sim, host: sim.operator(facts.FactKind.ATTEST, host),
+    'fact': lambda sim, kind, host, **more: sim.fact(
+        facts.FactKind(kind), host, channel='notifier', trust_id='watcher'
+    ),
+    'new-engine': _new_engine,
+}
