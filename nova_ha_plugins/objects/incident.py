@@ -32,7 +32,7 @@ class HaFenceRecord(base.HaObject):
     """The proof that a host is off, or the intent to make it so."""
 
     # Version 1.0: Initial version
-    # Version 1.1: evidence class 'self-fence-window-elapsed'
+    # Version 1.1: evidence class 'self-fence-window-elapsed'; networks
     VERSION = '1.1'
 
     fields = {
@@ -50,6 +50,7 @@ class HaFenceRecord(base.HaObject):
         'raw': fields.StringField(),
         'system_uuid': fields.StringField(),
         'beat_mark': fields.ListOfStringsField(nullable=True),
+        'networks': fields.ListOfStringsField(),
     }
 
     def obj_make_compatible(
@@ -58,6 +59,7 @@ class HaFenceRecord(base.HaObject):
         """Say it in the words of an older release."""
         super().obj_make_compatible(primitive, target_version)
         if versionutils.convert_version_to_tuple(target_version) < (1, 1):
+            primitive.pop('networks', None)
             found = primitive.get('evidence_class')
             if found == incident.FenceClass.SELF_FENCE_WINDOW.value:
                 # An older release knows no such proof.
@@ -109,6 +111,30 @@ class HaServer(base.HaObject):
                 primitive.pop(name, None)
 
 
+@base.register(incident.Move)
+class HaMove(base.HaObject):
+    """One server that leaves a living host by live migration."""
+
+    # Version 1.0: Initial version
+    VERSION = '1.0'
+
+    fields = {
+        'uuid': fields.StringField(),
+        'name': fields.StringField(),
+        'priority': fields.IntegerField(),
+        'state': base.enum_field(incident.MoveState),
+        'code': fields.StringField(),
+        'reason': fields.StringField(),
+        'attempts': fields.IntegerField(),
+        'baseline': fields.StringField(nullable=True),
+        'migration_uuid': fields.StringField(nullable=True),
+        'destination': fields.StringField(nullable=True),
+        'intended_at': fields.FloatField(nullable=True),
+        'answered': fields.BooleanField(),
+        'retry_at': fields.FloatField(nullable=True),
+    }
+
+
 @base.register(incident.Entry)
 class HaTimelineEntry(base.HaObject):
     """One line of the timeline."""
@@ -143,7 +169,8 @@ class HaIncident(base.HaObject):
     # Version 1.0: Initial version
     # Version 1.1: verdict 'isolated'; answered_at
     # Version 1.2: phase 'migrating'; verdict 'suspected';
-    # dead_since, beating_since, networks_lost, quarantined, token, engine
+    # dead_since, beating_since, networks_lost, moves, quarantined, token,
+    # engine
     VERSION = '1.2'
 
     fields = {
@@ -166,6 +193,7 @@ class HaIncident(base.HaObject):
         'dead_since': fields.FloatField(nullable=True),
         'beating_since': fields.FloatField(nullable=True),
         'networks_lost': fields.ListOfStringsField(),
+        'moves': fields.ListOfObjectsField('HaMove'),
         'quarantined': fields.BooleanField(),
         'token': fields.IntegerField(),
         'engine': fields.StringField(),
@@ -186,6 +214,7 @@ class HaIncident(base.HaObject):
     obj_relationships = {
         'readings': [('1.0', '1.0'), ('1.1', '1.0'), ('1.2', '1.0')],
         'fence': [('1.0', '1.0'), ('1.1', '1.0'), ('1.2', '1.1')],
+        'moves': [('1.2', '1.0')],
         'servers': [('1.0', '1.0'), ('1.1', '1.0'), ('1.2', '1.1')],
         'timeline': [('1.0', '1.0'), ('1.1', '1.0'), ('1.2', '1.1')],
     }
@@ -201,6 +230,7 @@ class HaIncident(base.HaObject):
                 'dead_since',
                 'beating_since',
                 'networks_lost',
+                'moves',
                 'quarantined',
                 'token',
                 'engine',

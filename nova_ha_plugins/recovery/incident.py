@@ -84,6 +84,22 @@ FINAL_SERVER_STATES = frozenset(
 )
 
 
+class MoveState(enum.StrEnum):
+    """Where a server stands that leaves a living host by live migration."""
+
+    QUEUED = 'queued'
+    REQUESTED = 'requested'
+    MOVING = 'moving'
+    MOVED = 'moved'
+    FAILED = 'failed'
+    LEFT = 'left'
+
+
+FINAL_MOVE_STATES = frozenset(
+    {MoveState.MOVED, MoveState.FAILED, MoveState.LEFT}
+)
+
+
 class FenceClass(enum.StrEnum):
     """How good the proof is that the host is off."""
 
@@ -129,6 +145,8 @@ class FenceRecord:
     :ivar system_uuid: the device's own identity, read with the power state.
     :ivar beat_mark: boot id and sequence of the last heartbeat known when the
         record became valid; anything newer voids it.
+    :ivar networks: the lost networks for which the policy wants a host
+        switched off that lives; empty when it is fenced because it is dead.
     """
 
     state: FenceState
@@ -145,6 +163,7 @@ class FenceRecord:
     raw: str = ''
     system_uuid: str = ''
     beat_mark: tuple[str, int] | None = None
+    networks: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +206,32 @@ class Server:
     retry_at: float | None = None
     reset: StepState = StepState.NONE
     restored: StepState = StepState.NONE
+
+
+@dataclasses.dataclass(frozen=True)
+class Move:
+    """One server that leaves a host which lives but lost a network.
+
+    :ivar attempts: how often nova was asked to migrate it.
+    :ivar baseline: uuid of the newest live migration that existed before our
+        own call; a newer one is the answer to the call.
+    :ivar answered: nova said that it took the call.
+    :ivar retry_at: when it may be asked again.
+    """
+
+    uuid: str
+    name: str = ''
+    priority: int = 500
+    state: MoveState = MoveState.QUEUED
+    code: str = ''
+    reason: str = ''
+    attempts: int = 0
+    baseline: str | None = None
+    migration_uuid: str | None = None
+    destination: str | None = None
+    intended_at: float | None = None
+    answered: bool = False
+    retry_at: float | None = None
 
 
 class Kind(enum.StrEnum):
@@ -233,6 +278,7 @@ class Incident:
     :ivar dead_since: since when every look said that it is dead.
     :ivar beating_since: since when a contained host sends heartbeats again.
     :ivar networks_lost: networks that are lost while the host lives.
+    :ivar moves: servers that leave it by live migration meanwhile.
     :ivar quarantined: it failed too often lately and stays disabled.
     :ivar token: of the lease of the engine that acts for it.
     :ivar engine: the name of that engine.
@@ -263,6 +309,7 @@ class Incident:
     dead_since: float | None = None
     beating_since: float | None = None
     networks_lost: tuple[str, ...] = ()
+    moves: tuple[Move, ...] = ()
     quarantined: bool = False
     token: int = 0
     engine: str = ''
