@@ -40,6 +40,29 @@ Seconds after which another engine may take over when this one has not renewed
 its lease. At least five times [engine] interval.
 """,
     ),
+    cfg.FloatOpt(
+        'call_deadline',
+        default=2.0,
+        min=0.1,
+        help="""
+Seconds that may pass between the moment before an intent is saved and the call
+that it announces. Later nothing is called and everything is read again: an
+engine that stood still in between may have lost its lease. Larger only where
+the database needs this long for one commit, and always far smaller than
+lease_ttl.
+""",
+    ),
+    cfg.FloatOpt(
+        'take_over_quiet',
+        default=10.0,
+        min=0.0,
+        help="""
+Seconds after a take-over from an engine that did not give its lease back in
+which no *new* host is fenced, because that engine's last call to a power
+device may still be under way. Not smaller than [fencing] call_timeout. An
+incident whose fence is on record goes on at once.
+""",
+    ),
     cfg.IntOpt(
         'fence_workers',
         default=4,

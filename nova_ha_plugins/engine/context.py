@@ -11,6 +11,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from nova_ha_plugins.engine import doors
+from nova_ha_plugins.engine import permits
 from nova_ha_plugins.recovery import detector
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import evidence
@@ -73,6 +74,7 @@ class Settings:
     default_policy: str
     verify_interval: float
     interval: float
+    call_deadline: float = 2.0
 
 
 def settings_from(conf: cfg.ConfigOpts) -> Settings:
@@ -107,6 +109,7 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
         default_policy=conf.engine.default_policy,
         verify_interval=conf.fencing.verify_interval,
         interval=conf.engine.interval,
+        call_deadline=conf.engine.call_deadline,
     )
 
 
@@ -117,6 +120,9 @@ _MANY_TROUBLES = 1000
 @dataclasses.dataclass
 class Context:
     """The engine's hands: everything it can reach.
+
+    A side effect needs a permit: ``apply`` of an intent gives one, the next
+    call in the same thread uses it up; see ``permits``.
 
     :ivar allows: whether a trust may report a failure (one policy rule).
     :ivar deciding: held from the look at the gates to the saved decision.
@@ -143,6 +149,20 @@ class Context:
     stopping: threading.Event = dataclasses.field(
         default_factory=threading.Event
     )
+
+    def __post_init__(self) -> None:
+        self._permits = permits.Permits(
+            self.monotonic,
+            self.settings.call_deadline,
+            lambda: self._still_ours(),
+        )
+        self.nova = permits.guarded(self.nova, doors.Nova, self._permits)
+        self.fencing = permits.guarded(
+            self.fencing, doors.Fencing, self._permits
+        )
+
+    def _still_ours(self) -> None:
+        self.store.renew_lease(self.lease)
 
     def trouble(self, key: str, text: str) -> None:
         """Warn of something that lasts, once, until it is over."""
@@ -179,13 +199,27 @@ class Context:
         :raises LeaseLost: another engine took over.
         """
         before = subject
+        intent = any(isinstance(event, events.Intent) for event in happened)
+        self._permits.withdraw()
         for event in happened:
             subject = machine.step(subject, event, self.settings.patience)
-        if subject == before:
+        if subject == before and not intent:
             return before
-        saved = self.store.save(subject, self.lease)
+        # Before the save: the lease was ours at some moment after this one.
+        began = self.monotonic()
+        saved = self.store.save(self._signed(subject), self.lease)
+        if intent:
+            self._permits.give(began)
         self._tell(before, saved)
         return saved
+
+    def _signed(self, subject: incident.Incident) -> incident.Incident:
+        """Return an incident that nobody acts for yet as this engine's."""
+        if subject.engine:
+            return subject
+        return dataclasses.replace(
+            subject, token=self.lease.token, engine=self.lease.owner
+        )
 
     def create(self, subject: incident.Incident) -> incident.Incident:
         """Store a new incident.
@@ -193,7 +227,7 @@ class Context:
         :raises AlreadyOpen: somebody opened one of the host just now.
         :raises LeaseLost: another engine took over.
         """
-        saved = self.store.create(subject, self.lease)
+        saved = self.store.create(self._signed(subject), self.lease)
         self._tell(dataclasses.replace(saved, timeline=()), saved)
         return saved
 

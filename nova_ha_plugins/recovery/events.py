@@ -22,6 +22,15 @@ class Event:
 
 
 @dataclasses.dataclass(frozen=True)
+class Intent(Event):
+    """A call that cannot be taken back is about to be made.
+
+    Its save is what lets the engine make that one call; see
+    ``engine.permits``.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
 class Suspected(Event):
     """An alarm, or the periodic round, says that the host is silent."""
 
@@ -91,7 +100,7 @@ class Heard(Event):
 
 
 @dataclasses.dataclass(frozen=True)
-class PowerCalled(Event):
+class PowerCalled(Intent):
     """The device is about to be asked to switch the host off."""
 
     driver: str
@@ -148,7 +157,7 @@ class SignOfLife(Event):
 
 
 @dataclasses.dataclass(frozen=True)
-class StepIntended(Event):
+class StepIntended(Intent):
     """A call to nova about the host's service is about to be made."""
 
     step: str
@@ -195,7 +204,7 @@ class BatchHeld(Event):
 
 
 @dataclasses.dataclass(frozen=True)
-class EvacuateIntended(Event):
+class EvacuateIntended(Intent):
     """Nova is about to be asked to evacuate one server."""
 
     server_uuid: str
@@ -221,7 +230,7 @@ class EvacuateRefused(Event):
 
 
 @dataclasses.dataclass(frozen=True)
-class StopIntended(Event):
+class StopIntended(Intent):
     """A server that was stopped is about to be stopped again."""
 
     server_uuid: str
