@@ -6,6 +6,10 @@ import dataclasses
 import enum
 
 
+# An attest is for now: whoever comes later has to look again.
+CONFIRM_WITHIN = 300.0
+
+
 class FactKind(enum.StrEnum):
     """What a fact says. Only an operator sends RELEASE and ATTEST."""
 
@@ -36,6 +40,9 @@ class Fact:
         engine checks the trust of every other fact itself.
     :ivar trust_id: the keystone trust behind a ``trust+nova-ha://`` action.
     :ivar by: user id or name of the sender, for the timeline.
+    :ivar detail: of an operator's word: 'incident', the one it is about; of an
+        attest 'power', the 'evidence' that was shown, as JSON, and once it is
+        confirmed 'confirmed_by' and 'confirmed_at'.
     :ivar received_at: stamped by the store's clock; 0.0 until stored.
     """
 

@@ -69,7 +69,8 @@ class Store:
         """A fact in the engine's inbox, stamped with the store's clock.
 
         A fact whose uuid is known and that waits is left as it was; an
-        alarm's that was settled waits again.
+        alarm's that was settled waits again. One that is unconfirmed waits
+        for ``confirm_fact`` and is not handed to the engine before.
         """
 
         def work(connection: sa.Connection) -> facts.Fact:
@@ -79,6 +80,16 @@ class Store:
                 raise db_exception.RetryRequest(error) from error
 
         return self._db.write(work)
+
+    def confirm_fact(self, uuid: str, by: str) -> facts.Fact | None:
+        """The fact, pending from now on; the second step of two.
+
+        None, and nothing changed, when no fact of that uuid waits to be
+        confirmed, or it waited longer than ``facts.CONFIRM_WITHIN``.
+        """
+        return self._db.write(
+            lambda connection: inbox.confirm(self._db, connection, uuid, by)
+        )
 
     def pending_facts(self, limit: int = 1000) -> tuple[facts.Fact, ...]:
         """Facts that nobody settled yet.

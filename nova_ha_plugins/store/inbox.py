@@ -34,6 +34,8 @@ _VERIFIED = facts.FactState.PENDING.value
 _UNVERIFIED = 'unverified'
 # Names no host: only says what the engine does anyway.
 _UNVERIFIED_WAKE_UP = 'unverified-wake'
+# The first of two steps: nobody is handed it, and a purge takes it away.
+_UNCONFIRMED = facts.FactState.UNCONFIRMED.value
 _WAITING = (_VERIFIED, _UNVERIFIED, _UNVERIFIED_WAKE_UP)
 
 
@@ -60,7 +62,11 @@ def add(
     stamped = dataclasses.replace(
         fact,
         received_at=db.now(connection),
-        state=facts.FactState.PENDING,
+        state=(
+            facts.FactState.UNCONFIRMED
+            if fact.state is facts.FactState.UNCONFIRMED
+            else facts.FactState.PENDING
+        ),
         text='',
     )
     connection.execute(
@@ -75,6 +81,8 @@ def add(
 
 
 def _queue(fact: facts.Fact) -> str:
+    if fact.state is facts.FactState.UNCONFIRMED:
+        return _UNCONFIRMED
     if fact.verified:
         return _VERIFIED
     if fact.kind is facts.FactKind.WAKE_UP:
@@ -122,6 +130,42 @@ def _read(
             .limit(limit)
         ).scalars()
     )
+
+
+def confirm(
+    db: database.Database, connection: sa.Connection, uuid: str, by: str
+) -> facts.Fact | None:
+    """The fact, which the engine is handed from now on.
+
+    None when no such fact waits for its second step, or waited too long:
+    nothing is changed then.
+    """
+    document = connection.execute(
+        sa.select(_TABLE.c.document)
+        .where(_TABLE.c.uuid == uuid, _TABLE.c.state == _UNCONFIRMED)
+        .with_for_update()
+    ).scalar_one_or_none()
+    if document is None:
+        return None
+    begun = documents.loads(facts.Fact, document)
+    now = db.now(connection)
+    if now - begun.received_at > facts.CONFIRM_WITHIN:
+        return None
+    confirmed = dataclasses.replace(
+        begun,
+        state=facts.FactState.PENDING,
+        detail={
+            **begun.detail,
+            'confirmed_by': by,
+            'confirmed_at': f'{now:.3f}',
+        },
+    )
+    connection.execute(
+        sa.update(_TABLE)
+        .where(_TABLE.c.uuid == uuid)
+        .values(state=_queue(confirmed), document=documents.dumps(confirmed))
+    )
+    return confirmed
 
 
 def settle(

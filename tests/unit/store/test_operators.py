@@ -3,10 +3,13 @@
 """What operators say: armed for a while, brakes; and what engines say."""
 
 import concurrent.futures
+import dataclasses
 import unittest
 
 import sqlalchemy as sa
 
+from nova_ha_plugins.objects import documents
+from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.store import models
 from nova_ha_plugins.store import values
 from tests.unit.store import databases
@@ -199,6 +202,89 @@ class Suite(databases.StoreTestCase):
         self.store.purge(days=-1)
 
         self.assertEqual(1, len(self.store.brake_history()))
+
+    # The two steps of an attest
+
+    def test_unconfirmed_fact_is_not_handed_out(self):
+        begun = self._begin()
+
+        self.assertEqual(facts.FactState.UNCONFIRMED, begun.state)
+        self.assertEqual((), self.store.pending_facts())
+        self.assertEqual(begun, self.store.fact(begun.uuid))
+
+    def test_confirmed_fact_is_handed_out_with_both_names(self):
+        begun = self._begin()
+
+        confirmed = self.store.confirm_fact(begun.uuid, 'omar')
+
+        self.assertEqual((confirmed,), self.store.pending_facts())
+        self.assertEqual(facts.FactState.PENDING, confirmed.state)
+        self.assertEqual(
+            ('lena', 'omar', 'seen'),
+            (
+                confirmed.by,
+                confirmed.detail['confirmed_by'],
+                confirmed.detail['evidence'],
+            ),
+        )
+        self.assertAlmostEqual(
+            self.store.now(), float(confirmed.detail['confirmed_at']), delta=5
+        )
+
+    def test_fact_is_confirmed_once(self):
+        begun = self._begin()
+        self.store.confirm_fact(begun.uuid, 'omar')
+
+        self.assertIsNone(self.store.confirm_fact(begun.uuid, 'lena'))
+
+        found = self.store.fact(begun.uuid)
+        self.assertEqual('omar', found.detail['confirmed_by'])
+
+    def test_settled_and_unknown_facts_are_not_confirmed(self):
+        begun = self._begin()
+        self.store.confirm_fact(begun.uuid, 'omar')
+        self.store.settle_fact(begun.uuid, 'rejected', 'it lives')
+
+        self.assertIsNone(self.store.confirm_fact(begun.uuid, 'omar'))
+        self.assertIsNone(self.store.confirm_fact('nobody', 'omar'))
+        self.assertEqual((), self.store.pending_facts())
+
+    def test_fact_that_waited_too_long_is_not_confirmed(self):
+        begun = self._begin()
+        old = dataclasses.replace(
+            begun, received_at=begun.received_at - facts.CONFIRM_WITHIN - 1
+        )
+        self.execute(
+            sa.update(models.facts).values(document=documents.dumps(old))
+        )
+
+        self.assertIsNone(self.store.confirm_fact(begun.uuid, 'omar'))
+
+        self.assertEqual((), self.store.pending_facts())
+        self.assertEqual(
+            facts.FactState.UNCONFIRMED, self.store.fact(begun.uuid).state
+        )
+
+    def test_unconfirmed_fact_is_purged_when_it_is_old(self):
+        begun = self._begin()
+
+        self.store.purge(days=-1)
+
+        self.assertIsNone(self.store.fact(begun.uuid))
+
+    def _begin(self):
+        return self.store.add_fact(
+            facts.Fact(
+                uuid='f1',
+                kind=facts.FactKind.ATTEST,
+                host='cmp-1',
+                detail={'evidence': 'seen'},
+                channel='operator',
+                verified=True,
+                by='lena',
+                state=facts.FactState.UNCONFIRMED,
+            )
+        )
 
     # Engines
 
