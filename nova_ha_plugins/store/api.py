@@ -162,7 +162,7 @@ class Store:
 
         def work(connection: sa.Connection) -> core.Incident:
             if lease is not None:
-                leases.check(connection, lease)
+                leases.check(self._db, connection, lease)
             connection.execute(
                 sa.insert(models.incidents).values(
                     uuid=first.uuid, **ledger.columns(first)
@@ -197,7 +197,7 @@ class Store:
         columns = ledger.columns(following)
 
         def work(connection: sa.Connection) -> core.Incident:
-            leases.check(connection, lease)
+            leases.check(self._db, connection, lease)
             done = connection.execute(
                 sa.update(table)
                 .where(table.c.uuid == incident.uuid)
@@ -262,12 +262,22 @@ class Store:
 
     # The lease
 
-    def take_lease(self, owner: str, ttl: float) -> Lease:
-        """The right to act; see ``leases.own_name`` for a good owner.
+    def lease_state(self) -> values.LeaseState:
+        """Who has the right to act, and the newest token."""
+        return leases.state(self._db)
+
+    def take_lease(
+        self,
+        owner: str,
+        ttl: float,
+        locked: bool = False,
+        expected: int | None = None,
+    ) -> Lease:
+        """The right to act; see ``leases`` for owner and arguments.
 
         :raises LeaseHeld: another engine is at work.
         """
-        return leases.take(self._db, owner, ttl)
+        return leases.take(self._db, owner, ttl, locked, expected)
 
     def renew_lease(self, lease: Lease) -> Lease:
         """The lease for another ttl.

@@ -32,11 +32,21 @@ def own_name() -> str:
     return f'{socket.gethostname()}:{os.getpid()}@{_pid_namespace()}'
 
 
-def take(db: database.Database, owner: str, ttl: float) -> values.Lease:
+def take(
+    db: database.Database,
+    owner: str,
+    ttl: float,
+    locked: bool = False,
+    expected: int | None = None,
+) -> values.Lease:
     """The lease, with a token higher than any before.
 
+    :param locked: a coordination service says that the engine before is gone,
+        so its lease is taken at once.
+    :param expected: take it only from this token: somebody else may have
+        taken it since the look at it.
     :raises LeaseHeld: another engine renewed it less than its ttl ago, and
-        its process is not known to be gone.
+        its process is not known to be gone; or it took it just now.
     """
 
     def work(connection: sa.Connection) -> values.Lease:
@@ -48,11 +58,12 @@ def take(db: database.Database, owner: str, ttl: float) -> values.Lease:
         if row is None:
             return _first(db, connection, owner, ttl)
         free = (
-            row.owner in (_NOBODY, owner)
+            locked
+            or row.owner in (_NOBODY, owner)
             or row.age >= row.ttl
             or process_is_gone(row.owner)
         )
-        if not free:
+        if not free or expected not in (None, row.token):
             raise values.LeaseHeld(row.owner, max(0.0, float(row.age)))
         token = row.token + 1
         connection.execute(
@@ -60,9 +71,25 @@ def take(db: database.Database, owner: str, ttl: float) -> values.Lease:
             .where(_ROW)
             .values(token=token, owner=owner, ttl=ttl, renewed_at=db.clock)
         )
-        return values.Lease(token=token, owner=owner)
+        return values.Lease(token=token, owner=owner, taken_from=row.owner)
 
     return db.write(work)
+
+
+def state(db: database.Database) -> values.LeaseState:
+    """Who holds the lease now."""
+    query = sa.select(
+        _TABLE, (db.clock - _TABLE.c.renewed_at).label('age')
+    ).where(_ROW)
+    row = db.read(lambda connection: connection.execute(query).first())
+    if row is None:
+        return values.LeaseState()
+    return values.LeaseState(
+        token=row.token,
+        owner=row.owner,
+        age=max(0.0, float(row.age)),
+        ttl=row.ttl,
+    )
 
 
 def renew(db: database.Database, lease: values.Lease) -> values.Lease:
@@ -72,14 +99,7 @@ def renew(db: database.Database, lease: values.Lease) -> values.Lease:
     """
 
     def work(connection: sa.Connection) -> values.Lease:
-        done = connection.execute(
-            sa.update(_TABLE)
-            .where(_ROW, _TABLE.c.token == lease.token)
-            .where(_TABLE.c.owner == lease.owner)
-            .values(renewed_at=db.clock)
-        )
-        if not done.rowcount:
-            raise _lost(connection, lease)
+        check(db, connection, lease)
         return lease
 
     return db.write(work)
@@ -97,21 +117,23 @@ def release(db: database.Database, lease: values.Lease) -> None:
     )
 
 
-def check(connection: sa.Connection, lease: values.Lease) -> None:
+def check(
+    db: database.Database, connection: sa.Connection, lease: values.Lease
+) -> None:
     """Make sure, until the transaction ends, that a lease is still good.
 
-    A take-over waits for the shared lock, so that it cannot slip in between
-    this look and the commit.
+    It is renewed as well: whoever saves is alive. A take-over waits for the
+    row, so that it cannot slip in between this look and the commit.
 
     :raises LeaseLost: another engine took it over.
     """
-    held = connection.execute(
-        sa.select(_TABLE.c.token)
+    renewed = connection.execute(
+        sa.update(_TABLE)
         .where(_ROW, _TABLE.c.token == lease.token)
         .where(_TABLE.c.owner == lease.owner)
-        .with_for_update(read=True)
-    ).first()
-    if held is None:
+        .values(renewed_at=db.clock)
+    )
+    if not renewed.rowcount:
         raise _lost(connection, lease)
 
 

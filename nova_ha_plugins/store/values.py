@@ -61,10 +61,32 @@ class Lease:
     """The right to act, as long as the store agrees.
 
     :ivar token: higher at each take-over; checked in every save.
+    :ivar taken_from: the engine that had not given it back, '' for none.
     """
 
     token: int
     owner: str
+    taken_from: str = dataclasses.field(default='', compare=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class LeaseState:
+    """Who holds the lease, as anybody may read it.
+
+    :ivar owner: '' when it was given back, or nobody ever had it.
+    :ivar age: seconds since its last renewal, by the store's clock.
+    :ivar ttl: after so many it may be taken over.
+    """
+
+    token: int = 0
+    owner: str = ''
+    age: float = 0.0
+    ttl: float = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether anybody may take it."""
+        return not self.owner or self.age >= self.ttl
 
 
 @dataclasses.dataclass(frozen=True)

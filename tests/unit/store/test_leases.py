@@ -82,6 +82,56 @@ class Suite(databases.StoreTestCase):
 
         self.assertGreater(second.token, first.token)
 
+    def test_coordination_lets_a_lease_be_taken_at_once(self):
+        first = self.store.take_lease(HERE, ttl=10.0)
+        second = self.store.take_lease(
+            THERE, ttl=10.0, locked=True, expected=first.token
+        )
+
+        self.assertGreater(second.token, first.token)
+        self.assertEqual(HERE, second.taken_from)
+        with self.assertRaises(api.LeaseLost):
+            self.store.renew_lease(first)
+
+    def test_lease_that_somebody_else_took_meanwhile_is_not_taken(self):
+        first = self.store.take_lease(HERE, ttl=10.0)
+        second = self.store.take_lease(THERE, ttl=10.0, locked=True)
+
+        with self.assertRaises(api.LeaseHeld):
+            self.store.take_lease(
+                'late-machine:1', 10.0, locked=True, expected=first.token
+            )
+        self.assertEqual(second, self.store.renew_lease(second))
+
+    def test_lease_that_was_given_back_is_taken_from_nobody(self):
+        first = self.store.take_lease(HERE, ttl=10.0)
+        self.store.release_lease(first)
+
+        self.assertEqual('', self.store.take_lease(THERE, 10.0).taken_from)
+
+    def test_state_of_the_lease_is_for_everybody_to_read(self):
+        self.assertEqual(0, self.store.lease_state().token)
+        self.assertTrue(self.store.lease_state().is_over)
+        lease = self.store.take_lease(HERE, ttl=10.0)
+        self.pass_time(4.0)
+        held = self.store.lease_state()
+
+        self.assertEqual((lease.token, HERE), (held.token, held.owner))
+        self.assertAlmostEqual(4.0, held.age, delta=3.0)
+        self.assertFalse(held.is_over)
+        self.pass_time(6.0)
+        self.assertTrue(self.store.lease_state().is_over)
+
+    def test_save_renews_the_lease(self):
+        lease = self.store.take_lease(HERE, ttl=10.0)
+        created = self.store.create(an_incident(), lease)
+        self.pass_time(9.0)
+        self.store.save(created, lease)
+        self.pass_time(5.0)
+
+        with self.assertRaises(api.LeaseHeld):
+            self.store.take_lease(THERE, ttl=10.0)
+
     def test_engine_that_was_taken_over_cannot_do_anything(self):
         old = self.store.take_lease(HERE, ttl=10.0)
         created = self.store.create(an_incident(), old)
