@@ -45,6 +45,14 @@ class Killed:
                 found.append(point)
         return found
 
+    def side_effects(self) -> list[int]:
+        """Return the points right before and right after a side effect."""
+        return [
+            point
+            for point, label in enumerate(self.labels, 1)
+            if label.startswith(('before Act', 'after Act'))
+        ]
+
     def differences(self, point: int) -> list[str]:
         """Return what is not the same when the engine is killed there.
 

@@ -2,7 +2,7 @@
 
 """The store and the heartbeats in memory, under the rules of the real ones.
 
-When an engine starts, what is saved goes through the documents of the
+Each engine has an ``Access`` of its own, which can be cut. When an engine starts, what is saved goes through the documents of the
 versioned objects: a field that does not survive a restart is found out.
 """
 
@@ -18,15 +18,35 @@ from nova_ha_plugins.store import values
 from tests.scenarios import world as world_
 
 
+class Away(values.StoreError):
+    """The database does not answer."""
+
+
 class Store:
     """Implements ``engine.context.Store``.
 
     :ivar point: called before and after each save, with what is saved.
+    :ivar down: why nobody reaches it, '' when it works.
+    :ivar read_only: it answers and takes nothing.
+    :ivar owner: who has the lease, '' when nobody has.
+    :ivar renewed_at: when the lease was last renewed, by its own clock.
     """
 
     def __init__(self, world: world_.World) -> None:
         self.world = world
         self.token = 0
+        self.owner = ''
+        self.renewed_at = 0.0
+        self.ttl = 0.0
+        self.down = ''
+        self.read_only = False
+        self.on_brakes: dict[tuple[str, str], values.Brake] = {}
+        self.engine_rows: dict[
+            str, tuple[float, float, dict[str, typing.Any]]
+        ] = {}
+        self._last: (
+            tuple[incident.Incident | None, incident.Incident] | None
+        ) = None
         self.by_uuid: dict[str, incident.Incident] = {}
         self.facts: dict[str, facts.Fact] = {}
         self.hosts: dict[str, values.HostRecord] = {}
@@ -95,6 +115,7 @@ class Store:
         if any(i.host == subject.host for i in self.open_incidents()):
             raise values.AlreadyOpen(subject.host)
         after = self._kept(dataclasses.replace(subject, generation=0))
+        self._last = None, after
         self.saved(None, after)
         self.point(f'after create {subject.host}')
         return after
@@ -110,6 +131,7 @@ class Store:
                 f'expected {subject.generation}, found {before.generation}'
             )
         after = self._kept(subject)
+        self._last = before, after
         self.saved(before, after)
         self.point(f'after save {subject.host} {subject.phase}')
         return after
@@ -128,10 +150,47 @@ class Store:
                 raise ValueError(f'{uuid} did not survive its document')
             self.by_uuid[uuid] = found
 
-    # --- the rest ---------------------------------------------------------
+    def lose_last(self) -> incident.Incident | None:
+        """Forget the newest save, as a failover to a replica does.
+
+        Return what the incident is now, None when it is gone.
+        """
+        if self._last is None:
+            return None
+        before, after = self._last
+        self._last = None
+        if before is None:
+            del self.by_uuid[after.uuid]
+        else:
+            self.by_uuid[after.uuid] = before
+        return before
+
+    # --- operators --------------------------------------------------------
 
     def arm_state(self) -> values.ArmState:
-        return self.arm
+        arm = self.arm
+        if arm.until is None or self.now() < arm.until:
+            return arm
+        return values.ArmState(not arm.armed, 'until', arm.reason, arm.until)
+
+    def brakes(self) -> tuple[values.Brake, ...]:
+        return tuple(
+            brake
+            for brake in self.on_brakes.values()
+            if brake.until is None or brake.until > self.now()
+        )
+
+    def set_brake(self, brake: values.Brake) -> values.Brake:
+        brake = dataclasses.replace(brake, at=self.now())
+        self.on_brakes[brake.kind, brake.name] = brake
+        return brake
+
+    def unset_brake(
+        self, kind: str, name: str, by: str, reason: str = ''
+    ) -> bool:
+        return self.on_brakes.pop((kind, name), None) is not None
+
+    # --- hosts and engines ------------------------------------------------
 
     def host_records(self) -> tuple[values.HostRecord, ...]:
         return tuple(self.hosts.values())
@@ -142,26 +201,104 @@ class Store:
     def save_engine_status(self, status: dict[str, typing.Any]) -> None:
         self.status = status
 
-    def take_lease(self, owner: str) -> values.Lease:
+    def note_engine(
+        self, name: str, ttl: float, told: dict[str, typing.Any]
+    ) -> None:
+        self.engine_rows[name] = self.now(), ttl, told
+
+    def engines(self) -> tuple[values.EngineState, ...]:
+        return tuple(
+            values.EngineState(name, max(self.now() - at, 0.0), ttl, told)
+            for name, (at, ttl, told) in sorted(self.engine_rows.items())
+        )
+
+    def forget_engine(self, name: str) -> None:
+        self.engine_rows.pop(name, None)
+
+    # --- the lease --------------------------------------------------------
+
+    def take_lease(
+        self, owner: str, ttl: float = 0.0, locked: bool = True
+    ) -> values.Lease:
+        """Take the lease with a higher token.
+
+        :param locked: the owner has the lock of the coordination, or knows
+            that the one before is gone: it need not wait for the ttl.
+        """
+        age = self.now() - self.renewed_at
+        held = self.owner not in ('', owner) and 0.0 <= age < self.ttl
+        if held and not locked:
+            raise values.LeaseHeld(self.owner, age)
         self.token += 1
+        self.owner, self.ttl, self.renewed_at = owner, ttl, self.now()
         return values.Lease(self.token, owner)
 
     def renew_lease(self, lease: values.Lease) -> values.Lease:
         if lease.token != self.token:
             raise values.LeaseLost(f'token {lease.token}, now {self.token}')
+        self.renewed_at = self.now()
         return lease
 
 
+_READING = frozenset(
+    {
+        'now',
+        'pending_facts',
+        'open_incidents',
+        'incidents',
+        'arm_state',
+        'brakes',
+        'engines',
+        'host_records',
+    }
+)
+
+
+class Access:
+    """The way of one engine to the store.
+
+    :ivar cut: this engine does not reach the store, others do.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.cut = False
+
+    def __getattr__(self, name: str) -> typing.Any:
+        store = self._store
+        found = getattr(store, name)
+        if not callable(found):
+            return found
+
+        def call(*args: typing.Any, **more: typing.Any) -> typing.Any:
+            if self.cut or store.down:
+                raise Away('connection to the database refused')
+            if store.read_only and name not in _READING:
+                raise Away('the database is read-only')
+            return found(*args, **more)
+
+        return call
+
+
 class Liveness:
-    """The newest heartbeat of each host, aged by the store's clock."""
+    """The newest heartbeat of each host, aged by the store's clock.
+
+    :ivar away: why nobody reaches the database, '' when it works.
+    :ivar lag: seconds by which reads come from a replica that is behind.
+    """
 
     def __init__(self, world: world_.World) -> None:
         self.world = world
         self.newest: dict[str, tuple[world_.Heard, float]] = {}
         self.boots: dict[tuple[str, str], int] = {}
+        self.away: Callable[[], str] = lambda: ''
+        self.lag = 0.0
+        self._past: list[tuple[float, str, tuple[world_.Heard, float]]] = []
         world.on_beat = self.hear
 
     def hear(self, beat: world_.Heard) -> None:
+        if self.away():
+            return
         key = (beat.host, beat.boot_id)
         if beat.sequence <= self.boots.get(key, -1):
             return
@@ -170,6 +307,8 @@ class Liveness:
             return
         self.boots[key] = beat.sequence
         self.newest[beat.host] = (beat, self._now())
+        self._past.append((self.world.now, beat.host, self.newest[beat.host]))
+        del self._past[: -100 * len(self.newest)]
 
     def _now(self) -> float:
         return self.world.now + self.world.clock_error
@@ -180,6 +319,13 @@ class Liveness:
             host: (beat, min(at, self._now()))
             for host, (beat, at) in self.newest.items()
         }
+        newest = self.newest
+        if self.lag:
+            newest = {
+                host: heard
+                for at, host, heard in self._past
+                if at <= self.world.now - self.lag
+            }
         return tuple(
             views.Beat(
                 host=host,
@@ -189,5 +335,5 @@ class Liveness:
                 system_uuid=beat.system_uuid,
                 age=self._now() - at,
             )
-            for host, (beat, at) in sorted(self.newest.items())
+            for host, (beat, at) in sorted(newest.items())
         )

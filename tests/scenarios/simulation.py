@@ -109,6 +109,9 @@ class Simulation:
         self.store = memory.Store(self.world)
         self.store.arm = values.ArmState(True, 'admin', 'story', 0.0)
         self.liveness = memory.Liveness(self.world)
+        self.liveness.away = lambda: (
+            self.store.down or ('read-only' if self.store.read_only else '')
+        )
         self.invariants = invariants.Invariants(self)
         self.crash_at = crash_at
         self.pause_at: int | None = None
@@ -178,7 +181,7 @@ class Simulation:
         self.invariants.saved(before, after)
 
     def _job_failed(self, error: BaseException) -> None:
-        if isinstance(error, values.Conflict | values.LeaseLost):
+        if isinstance(error, values.Conflict | values.LeaseLost | memory.Away):
             return
         raise invariants.Violation(f'work failed: {error!r}') from error
 
@@ -186,12 +189,15 @@ class Simulation:
 
     def start_engine(self) -> None:
         """A new engine takes the lease; an older one has lost it."""
+        if self.store.down or self.store.read_only:
+            self.note('an engine cannot start: the database is away')
+            return
         self.store.reload()
         lease = self.store.take_lease(f'engine-{self.store.token + 1}')
         self.engine_began = self.world.now
         self.engine = loop.Engine(
             context.Context(
-                store=self.store,
+                store=memory.Access(self.store),
                 liveness=_Watched(self),
                 nova=doors.Nova(self.outside, lease.token),
                 identity=doors.Identity(self.outside),
@@ -213,7 +219,8 @@ class Simulation:
             return
         if self.engine is None:
             self.start_engine()
-        assert self.engine is not None
+        if self.engine is None:
+            return
         try:
             self.engine.round()
         except Crash:
@@ -222,6 +229,9 @@ class Simulation:
         except values.LeaseLost:
             # Its process ends; the other one is at work.
             self.note('an engine has lost its lease')
+        except memory.Away as error:
+            # The service logs it, and the next round begins anew.
+            self.note(f'a round failed: {error}')
 
     def run(self, seconds: float) -> None:
         for _ in range(int(seconds)):
@@ -234,6 +244,8 @@ class Simulation:
 
     def _watch(self) -> None:
         """The watcher and the alarm, as ceilometer and aodh run them."""
+        if self.store.down:
+            return
         look = detector.look(
             self._watcher,
             self.liveness.read(),
@@ -269,6 +281,9 @@ class Simulation:
     def fact(
         self, kind: facts.FactKind, host: str, **more: typing.Any
     ) -> None:
+        if self.store.down or self.store.read_only:
+            self.note(f'lost: {kind} {host}, the database takes nothing')
+            return
         self._facts += 1
         self.store.add_fact(
             facts.Fact(
@@ -323,6 +338,8 @@ class _Watched:
         self._sim = sim
 
     def read(self) -> tuple[views.Beat, ...]:
+        if self._sim.store.down:
+            raise memory.Away('connection to the database refused')
         beats = self._sim.liveness.read()
         self._sim.seen = {beat.host: beat for beat in beats}
         self._sim.seen_newest = min((b.age for b in beats), default=0.0)
