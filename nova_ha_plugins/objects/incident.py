@@ -32,7 +32,8 @@ class HaFenceRecord(base.HaObject):
     """The proof that a host is off, or the intent to make it so."""
 
     # Version 1.0: Initial version
-    # Version 1.1: evidence class 'self-fence-window-elapsed'; networks
+    # Version 1.1: evidence class 'self-fence-window-elapsed'; networks,
+    # off_mark
     VERSION = '1.1'
 
     fields = {
@@ -51,6 +52,7 @@ class HaFenceRecord(base.HaObject):
         'system_uuid': fields.StringField(),
         'beat_mark': fields.ListOfStringsField(nullable=True),
         'networks': fields.ListOfStringsField(),
+        'off_mark': fields.ListOfStringsField(nullable=True),
     }
 
     def obj_make_compatible(
@@ -60,6 +62,7 @@ class HaFenceRecord(base.HaObject):
         super().obj_make_compatible(primitive, target_version)
         if versionutils.convert_version_to_tuple(target_version) < (1, 1):
             primitive.pop('networks', None)
+            primitive.pop('off_mark', None)
             found = primitive.get('evidence_class')
             if found == incident.FenceClass.SELF_FENCE_WINDOW.value:
                 # An older release knows no such proof.
@@ -72,7 +75,7 @@ class HaServer(base.HaObject):
     """One server that lived on the failed host."""
 
     # Version 1.0: Initial version
-    # Version 1.1: task_state, locked, tags, reset, restored
+    # Version 1.1: task_state, locked, tags, reset, restored, since
     VERSION = '1.1'
 
     fields = {
@@ -99,6 +102,7 @@ class HaServer(base.HaObject):
         'retry_at': fields.FloatField(nullable=True),
         'reset': base.enum_field(incident.StepState),
         'restored': base.enum_field(incident.StepState),
+        'since': fields.FloatField(nullable=True),
     }
 
     def obj_make_compatible(
@@ -107,7 +111,14 @@ class HaServer(base.HaObject):
         """Say it in the words of an older release."""
         super().obj_make_compatible(primitive, target_version)
         if versionutils.convert_version_to_tuple(target_version) < (1, 1):
-            for name in ('task_state', 'locked', 'tags', 'reset', 'restored'):
+            for name in (
+                'task_state',
+                'locked',
+                'tags',
+                'reset',
+                'restored',
+                'since',
+            ):
                 primitive.pop(name, None)
 
 
@@ -170,7 +181,7 @@ class HaIncident(base.HaObject):
     # Version 1.1: verdict 'isolated'; answered_at
     # Version 1.2: phase 'migrating'; verdict 'suspected';
     # dead_since, beating_since, networks_lost, moves, quarantined, token,
-    # engine
+    # engine, reviewed_at
     VERSION = '1.2'
 
     fields = {
@@ -199,6 +210,7 @@ class HaIncident(base.HaObject):
         'engine': fields.StringField(),
         'released': fields.BooleanField(),
         'return_released': fields.BooleanField(),
+        'reviewed_at': fields.FloatField(nullable=True),
         'fence': fields.ObjectField('HaFenceRecord', nullable=True),
         'forced_down': base.enum_field(incident.StepState),
         'disabled': base.enum_field(incident.StepState),
@@ -234,6 +246,7 @@ class HaIncident(base.HaObject):
                 'quarantined',
                 'token',
                 'engine',
+                'reviewed_at',
             ):
                 primitive.pop(name, None)
             if primitive.get('phase') == incident.Phase.MIGRATING.value:

@@ -145,6 +145,8 @@ class FenceRecord:
     :ivar system_uuid: the device's own identity, read with the power state.
     :ivar beat_mark: boot id and sequence of the last heartbeat known when the
         record became valid; anything newer voids it.
+    :ivar off_mark: boot id and sequence that a heartbeat of that boot can
+        only have if it was sent well after the device read Off.
     :ivar networks: the lost networks for which the policy wants a host
         switched off that lives; empty when it is fenced because it is dead.
     """
@@ -163,6 +165,7 @@ class FenceRecord:
     raw: str = ''
     system_uuid: str = ''
     beat_mark: tuple[str, int] | None = None
+    off_mark: tuple[str, int] | None = None
     networks: tuple[str, ...] = ()
 
 
@@ -177,6 +180,7 @@ class Server:
     :ivar reset: whether nova was asked to call it active, because nova
         evacuates no server in the state it had.
     :ivar restored: whether the state it had was asked for at the new host.
+    :ivar since: since when it waits for nova or its owner, or is put back.
     :ivar waits: how many of the attempts found no host with room, or nova
         too busy; they do not count as failures.
     :ivar baseline: uuid of the newest evacuation record that existed before
@@ -206,6 +210,7 @@ class Server:
     retry_at: float | None = None
     reset: StepState = StepState.NONE
     restored: StepState = StepState.NONE
+    since: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -284,7 +289,8 @@ class Incident:
     :ivar engine: the name of that engine.
     :ivar released: an operator let it pass the storm gate.
     :ivar return_released: an operator lets the host return although a parked
-        server may have a guest left elsewhere.
+        server may have a guest left elsewhere, or although it is quarantined.
+    :ivar reviewed_at: when its servers were last looked at after the end.
     :ivar outcome: 'resolved' (every protected server is elsewhere) or
         'partial', once every server is in a final state.
     :ivar generation: rises with each save; the compare-and-swap key.
@@ -315,6 +321,7 @@ class Incident:
     engine: str = ''
     released: bool = False
     return_released: bool = False
+    reviewed_at: float | None = None
     fence: FenceRecord | None = None
     forced_down: StepState = StepState.NONE
     disabled: StepState = StepState.NONE
