@@ -42,7 +42,12 @@ class Progress:
 def _up(options: argparse.Namespace) -> None:
     say = Progress()
     labs.create(
-        options.directory, options.hosts, options.fake, options.storage, say
+        options.directory,
+        options.hosts,
+        options.fake,
+        options.storage,
+        say,
+        options.engines,
     )
     say('The lab is up')
     print(f'Use it:   . {options.directory}/openrc; openstack server list')
@@ -230,6 +235,11 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         '--storage', choices=planning.STORAGE, default='shared',
         help='where the disks of the servers are (default: %(default)s)',
+    )  # fmt: skip
+    up.add_argument(
+        '--engines', type=int, default=1,
+        help='so many nova-ha-engine: one acts, the others watch '
+        '(default: %(default)s)',
     )  # fmt: skip
     up.set_defaults(run=_up)
     down = commands.add_parser(

@@ -26,6 +26,7 @@ from pyghmi.ipmi.private import session as pyghmi_session
 from sushy_tools import error
 
 from lab import bmc
+from lab import calls
 from lab.embedded import bmc as embedded
 from lab.embedded import process
 from lab import hosts as hypervisors
@@ -234,7 +235,7 @@ def serve(plan: planning.Plan, host: planning.Host) -> typing.NoReturn:
         plan.path('bmc', host.name, 'state'),
     )
     server = embedded.server(
-        Faulty(app, board),
+        calls.Noted(Faulty(app, board), calls.path(plan)),
         host.bmc_address,
         bmc.REDFISH,
         str(bmc.files(plan, f'{host.name}.crt')),

@@ -194,11 +194,11 @@ class Loss(Fault):
 
     def holds(self) -> bool:
         return f'table netdev {self._table}' in nft_tables(
-            self.world.plan, self.host
+            self.world.plan.host_namespace(self.host)
         )
 
     def _nft(self, text: str) -> None:
-        nft(self.world.plan, self.host, text)
+        nft(self.world.plan.host_namespace(self.host), text)
 
 
 class Delay(Fault):
@@ -239,8 +239,7 @@ class Delay(Fault):
         )  # fmt: skip
         # Connections that are open are reset: they would go on undelayed.
         nft(
-            self.world.plan,
-            self.host,
+            self.world.plan.host_namespace(self.host),
             f'{self._gone}table inet {self._table} {{\n'
             'chain nat { type nat hook output priority -100; '
             f'ip daddr {there} tcp dport {port} '
@@ -261,14 +260,14 @@ class Delay(Fault):
         return f'{table} {{ }}\ndelete {table}\n'
 
     def heal(self) -> None:
-        nft(self.world.plan, self.host, self._gone)
+        nft(self.world.plan.host_namespace(self.host), self._gone)
         self.world.processes.stop(self._service)
 
     def holds(self) -> bool:
         return self.world.processes.pid(
             self._service
         ) is not None and f'table inet {self._table}' in nft_tables(
-            self.world.plan, self.host
+            self.world.plan.host_namespace(self.host)
         )
 
 
@@ -471,13 +470,13 @@ def wait(
         time.sleep(0.1)
 
 
-def nft(plan: planning.Plan, host: planning.Host, text: str) -> str:
-    """Run commands of nft in a host's network namespace.
+def nft(namespace: str, text: str) -> str:
+    """Run commands of nft in a network namespace.
 
     :raises LabError: it refuses them.
     """
     done = subprocess.run(
-        processes.inside(plan.host_namespace(host), 'nft', '-f', '-'),
+        processes.inside(namespace, 'nft', '-f', '-'),
         input=text,
         capture_output=True,
         text=True,
@@ -485,12 +484,12 @@ def nft(plan: planning.Plan, host: planning.Host, text: str) -> str:
     )
     if done.returncode:
         raise planning.LabError(
-            f"nft refuses what was to be done in '{host.name}': "
+            f"nft refuses what was to be done in '{namespace}': "
             f'{done.stderr.strip()}'
         )
     return done.stdout
 
 
-def nft_tables(plan: planning.Plan, host: planning.Host) -> list[str]:
-    """Return the tables of a host's network namespace, as nft lists them."""
-    return nft(plan, host, 'list tables\n').splitlines()
+def nft_tables(namespace: str) -> list[str]:
+    """Return the tables of a network namespace, as nft lists them."""
+    return nft(namespace, 'list tables\n').splitlines()

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engine of a lab: nova-ha.conf, the fencing map, nova-ha-engine.
+"""The engines of a lab: nova-ha.conf, the fencing map, nova-ha-engine.
+
+Each engine has a controller of its own: a PID and a network namespace, a host
+name, addresses. They share the files and the database, whose locks tell them
+which of them acts (:mod:`lab.lease`).
 
 All that differs from what an operator gets by default is in SETTINGS. A
 change of one test is written over it and is gone with the next write.
 """
 
 import collections.abc
+from concurrent import futures
 import configparser
 import io
 import os
@@ -15,16 +20,20 @@ import subprocess
 import yaml
 
 from lab import identity
+from lab import lease
+from lab import network
 from lab import plan as planning
 from lab import processes as running
 
-NAME = 'nova-ha-engine'
+PROGRAM = 'nova-ha-engine'
 USER = 'nova-ha'
-DATABASE = 'nova_ha'
+DATABASE = lease.DATABASE
 BMC_USER = 'lab'
 PROBE_PORT = 22
 
 Groups = dict[str, dict[str, str]]
+
+FIRST = planning.Engine(1)
 
 # Seconds between two heartbeats, and between two looks of the watcher.
 HEARTBEAT_INTERVAL = 1
@@ -47,6 +56,8 @@ SETTINGS: Groups = {
         'interval': '0.5',
         'warm_up': '6',
         'lease_ttl': '5',
+        # Of [fencing] call_timeout.
+        'take_over_quiet': '5',
         # Nova's API answers within a few seconds also on a busy machine.
         'unanswered_quiet': '15',
     },
@@ -142,6 +153,7 @@ def write_conf(
         'DEFAULT': {'use_stderr': 'true'},
         'nova_ha_database': {'connection': plan.database_url(DATABASE)},
         'nova_ha': {'project_id': project_id(plan)},
+        'coordination': {'backend_url': plan.coordination_url(DATABASE)},
         'fencing': {'map_file': str(plan.path('nova-ha', 'fencing.yaml'))},
         'nova': {**login(plan, USER), 'region_name': planning.REGION},
         # Of the webhook.
@@ -156,39 +168,79 @@ def write_conf(
     )
 
 
-def service(
+def engines(plan: planning.Plan) -> list[planning.Engine]:
+    """Return those that run when the lab has come up."""
+    return [planning.Engine(n + 1) for n in range(plan.engines)]
+
+
+def started(
     plan: planning.Plan, processes: running.Processes
+) -> list[planning.Engine]:
+    """Return every engine that was started and not stopped since."""
+    return [
+        plan.engine(name)
+        for name in processes.names()
+        if name.startswith(f'{PROGRAM}-')
+    ]
+
+
+def service(
+    plan: planning.Plan,
+    processes: running.Processes,
+    engine: planning.Engine = FIRST,
+    conf: pathlib.Path | None = None,
 ) -> running.Service:
-    """Return the engine as one service of the lab."""
+    """Return an engine as one service of the lab.
+
+    :param conf: another file than the one that all of them share.
+    """
     return running.Service(
-        NAME,
+        engine.name,
         (
-            running.program('nova-ha-engine'),
+            running.program(PROGRAM),
             '--config-file',
-            str(conf_file(plan)),
+            str(conf or conf_file(plan)),
         ),
         ready=lambda: running.connected(
-            processes.pid(NAME), planning.PORTS['mariadb']
+            processes.pid(engine.name), planning.PORTS['mariadb']
         ),
+        namespace=plan.engine_namespace(engine),
+        hostname=engine.name,
     )
 
 
-def start(plan: planning.Plan, processes: running.Processes) -> None:
-    """Start the engine and return when it has read the store.
+def start(
+    plan: planning.Plan, processes: running.Processes, *which: planning.Engine
+) -> None:
+    """Start engines and return when each has read the store.
 
-    It takes its lease by itself, after that of one that was killed.
+    :param which: by default those that a lab has when it comes up.
     """
-    processes.start_all([service(plan, processes)])
+    chosen = which or engines(plan)
+    for engine in chosen:
+        network.add_engine(plan, engine)
+    processes.start_all([service(plan, processes, each) for each in chosen])
 
 
-def stop(plan: planning.Plan, processes: running.Processes) -> None:
-    """Ask the engine to end and return when it has."""
-    processes.stop(NAME)
+def stop(
+    plan: planning.Plan, processes: running.Processes, *which: planning.Engine
+) -> None:
+    """Ask engines to end and return when they have.
+
+    :param which: by default all there are.
+    """
+    names = [each.name for each in which or started(plan, processes)]
+    with futures.ThreadPoolExecutor(max(1, len(names))) as pool:
+        list(pool.map(processes.stop, names))
 
 
-def kill(plan: planning.Plan, processes: running.Processes) -> None:
-    """End the engine in the middle of whatever it does."""
-    processes.kill(NAME)
+def kill(
+    plan: planning.Plan,
+    processes: running.Processes,
+    engine: planning.Engine = FIRST,
+) -> None:
+    """End an engine in the middle of whatever it does."""
+    processes.kill(engine.name)
 
 
 def run(

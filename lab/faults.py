@@ -19,6 +19,7 @@ import typing
 
 from lab import bmc
 from lab import breakages
+from lab import engine_faults
 from lab import hosts as hypervisors
 from lab import plan as planning
 from lab import processes as running
@@ -70,6 +71,7 @@ _FAMILIES = (
         'bmc', [each for each in bmc.FAULTS if each != bmc.SLOW], breakages.Bmc
     ),
     _family('bmc', (bmc.SLOW,), breakages.SlowBmc),
+    _family('database', ('cut',), engine_faults.Cut),
 )
 
 

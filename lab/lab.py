@@ -12,8 +12,10 @@ import typing
 from lab import bmc
 from lab import breakages
 from lab import control
+from lab import engine as engine_room
 from lab import faults
 from lab import hosts
+from lab import lease
 from lab import network
 from lab import plan as planning
 from lab import processes
@@ -93,15 +95,24 @@ class Lab:
     def status(self) -> list[dict[str, typing.Any]]:
         """Return a row for each service and host: name, what, state."""
         rows: list[dict[str, typing.Any]] = []
+        engines = {
+            each.name: each
+            for each in engine_room.started(self.plan, self.processes)
+        }
+        acting = lease.acting(self.plan)
         for name in self.processes.names():
             pid = self.processes.pid(name)
+            text = '' if pid is None else f'pid {pid}'
+            if name in engines and pid is not None:
+                text += f', {engines[name].address()}'
+                text += ', acts' if name == acting else ', watches'
             rows.append(
                 {
                     'name': name,
                     'what': 'service',
                     'state': _state(pid),
                     'mib': 0 if pid is None else resident_mib(pid),
-                    'text': '' if pid is None else f'pid {pid}',
+                    'text': text,
                 }
             )
         rows += [self._host_row(host) for host in self.plan.hosts]
@@ -181,12 +192,13 @@ def create(
     fake: int = 0,
     storage: str = 'shared',
     say: Say = print,
+    engines: int = 1,
 ) -> Lab:
     """Return a new lab that is up; what a crash left there is removed.
 
     :raises LabError: a lab is up there, or something else is there.
     """
-    planning.check_size(count, fake)
+    planning.check_size(count, fake, engines)
     with turn(directory):
         if is_up(directory):
             raise planning.LabError(
@@ -196,7 +208,8 @@ def create(
             )
         if not remove(directory, wipe=True):
             _refuse_if_used(directory)
-        lab = Lab(planning.make(directory, count, fake, storage), say)
+        plan = planning.make(directory, count, fake, storage, engines)
+        lab = Lab(plan, say)
         try:
             lab.up()
         except BaseException:

@@ -20,6 +20,8 @@ CLONE_NEWNET = 0x40000000
 # A killed QEMU gives its memory back first.
 _PATIENCE = 20.0
 
+Machine = planning.Host | planning.Engine
+
 _SHORT = {'management': 'mgmt', 'storage': 'stor', 'tenant': 'tenant'}
 
 
@@ -75,11 +77,26 @@ def up(plan: planning.Plan) -> None:
             'ip', '-n', control, 'address', 'add', f'{host.bmc_address}/32',
             'dev', 'lo',
         )  # fmt: skip
-        _add_host(plan, host)
+        _add(plan, plan.host_namespace(host), host)
+    for number in range(plan.engines):
+        add_engine(plan, planning.Engine(number + 1))
 
 
-def _add_host(plan: planning.Plan, host: planning.Host) -> None:
-    control, inner = plan.namespace, plan.host_namespace(host)
+def add_engine(plan: planning.Plan, engine: planning.Engine) -> None:
+    """Make the namespace and the cables of an engine, unless they exist."""
+    inner = plan.engine_namespace(engine)
+    if exists(inner):
+        return
+    _add(plan, inner, engine)
+    # As a controller reaches the BMCs: over a router.
+    _run(
+        'ip', '-n', inner, 'route', 'add', f'{planning.OUT_OF_BAND}.0/24',
+        'via', planning.CONTROLLER,
+    )  # fmt: skip
+
+
+def _add(plan: planning.Plan, inner: str, host: Machine) -> None:
+    control = plan.namespace
     _run('ip', 'netns', 'add', inner)
     _run('ip', '-n', inner, 'link', 'set', 'lo', 'up')
     for network in planning.NETWORKS:
@@ -100,13 +117,14 @@ def _add_host(plan: planning.Plan, host: planning.Host) -> None:
         _run('ip', '-n', inner, 'link', 'set', inside, 'up')
 
 
-def cable(host: planning.Host, network: str) -> str:
-    """Return the controller's end of a host's cable."""
-    return f'{_SHORT[network]}-{host.name}'
+def cable(host: Machine, network: str) -> str:
+    """Return the controller's end of a machine's cable."""
+    name = host.cable if isinstance(host, planning.Engine) else host.name
+    return f'{_SHORT[network]}-{name}'
 
 
 def card(network: str) -> str:
-    """Return the host's end of its cable."""
+    """Return the machine's end of its cable."""
     return f'{_SHORT[network]}0'
 
 

@@ -3,6 +3,7 @@
 
 import pathlib
 
+from lab import calls
 from lab.embedded import nova_cloud
 from lab import identity
 from lab import plan as planning
@@ -188,6 +189,7 @@ def api(plan: planning.Plan) -> processes.Service:
         {'OS_NOVA_CONFIG_DIR': str(directory(plan))},
         threads=8,
         port_name=NAME,
+        noted=calls.path(plan),
     )
 
 

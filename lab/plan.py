@@ -39,6 +39,8 @@ PORTS = {
 }
 # Their addresses end in 11 to 254.
 MOST_HOSTS = 244
+# Theirs in 2 to 9.
+MOST_ENGINES = 8
 STORAGE = ('shared', 'local')
 REAL, FAKE = 'real', 'fake'
 # Accounts with a password of their own; the first three are keystone users
@@ -92,6 +94,31 @@ class Host:
 
 
 @dataclasses.dataclass(frozen=True)
+class Engine:
+    """One nova-ha-engine, on a controller of its own.
+
+    It has the networks that a host has, so it can be cut off alone, and a
+    host name of its own.
+
+    :ivar number: from 1 on; the last byte of its addresses.
+    """
+
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f'nova-ha-engine-{self.number}'
+
+    @property
+    def cable(self) -> str:
+        """Return what its cables are called by: a name of a card is short."""
+        return f'engine-{self.number}'
+
+    def address(self, network: str = 'management') -> str:
+        return f'{NETWORKS[network]}.{self.number + 1}'
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """One lab.
 
@@ -100,6 +127,7 @@ class Plan:
     :ivar storage: 'shared' (one directory of instances for all hosts) or
         'local' (one each); what a host has is decided when it is powered on.
     :ivar passwords: by account, see ACCOUNTS.
+    :ivar engines: how many run when it has come up; more may be started.
     """
 
     directory: pathlib.Path
@@ -107,6 +135,7 @@ class Plan:
     storage: str
     hosts: tuple[Host, ...]
     passwords: dict[str, str] = dataclasses.field(repr=False)
+    engines: int = 1
 
     def path(self, *parts: str) -> pathlib.Path:
         """Return a path below the lab's directory; its parent exists."""
@@ -125,6 +154,9 @@ class Plan:
     def host_namespace(self, host: Host) -> str:
         return f'{self.namespace}-{host.name}'
 
+    def engine_namespace(self, engine: Engine) -> str:
+        return f'{self.namespace}-{engine.cable}'
+
     def host(self, name: str) -> Host:
         """Return a host by nova's service host.
 
@@ -136,6 +168,19 @@ class Plan:
         known = ', '.join(host.name for host in self.hosts)
         raise LabError(f"There is no host '{name}' in this lab, only {known}")
 
+    def engine(self, name: str) -> Engine:
+        """Return an engine by the name of its service.
+
+        :raises LabError: none is called so.
+        """
+        for number in range(1, MOST_ENGINES + 1):
+            if Engine(number).name == name:
+                return Engine(number)
+        raise LabError(
+            f"There is no engine '{name}'; they are called "
+            f"'{Engine(1).name}' to '{Engine(MOST_ENGINES).name}'"
+        )
+
     def url(self, service: str, path: str = '') -> str:
         return f'http://{CONTROLLER}:{PORTS[service]}{path}'
 
@@ -144,6 +189,13 @@ class Plan:
         return (
             f'mysql+pymysql://lab:{self.passwords["database"]}@{CONTROLLER}:'
             f'{PORTS["mariadb"]}/{database}?charset=utf8mb4'
+        )
+
+    def coordination_url(self, database: str) -> str:
+        """Return tooz's URL of MariaDB, whose locks the engines share."""
+        return (
+            f'mysql://lab:{self.passwords["database"]}@{CONTROLLER}:'
+            f'{PORTS["mariadb"]}/{database}'
         )
 
     @property
@@ -161,8 +213,8 @@ class Plan:
         return path
 
 
-def check_size(hosts: int, fake: int) -> None:
-    """Refuse a number of hosts for which there are no addresses.
+def check_size(hosts: int, fake: int, engines: int = 1) -> None:
+    """Refuse a number of machines for which there are no addresses.
 
     :raises LabError: it is one of these.
     """
@@ -171,9 +223,17 @@ def check_size(hosts: int, fake: int) -> None:
             f'A lab has 1 to {MOST_HOSTS} hosts, not {hosts} with libvirt '
             f'and {fake} fake ones'
         )
+    if not 1 <= engines <= MOST_ENGINES:
+        raise LabError(f'A lab has 1 to {MOST_ENGINES} engines, not {engines}')
 
 
-def make(directory: pathlib.Path, hosts: int, fake: int, storage: str) -> Plan:
+def make(
+    directory: pathlib.Path,
+    hosts: int,
+    fake: int,
+    storage: str,
+    engines: int = 1,
+) -> Plan:
     """Return the plan of a new lab and save it as lab.json."""
     if storage not in STORAGE:
         raise LabError(
@@ -195,6 +255,7 @@ def make(directory: pathlib.Path, hosts: int, fake: int, storage: str) -> Plan:
         tuple(made),
         # Of 16 characters: IPMI has no room for more than 20.
         {account: secrets.token_hex(8) for account in ACCOUNTS},
+        engines,
     )
     save(plan)
     return plan

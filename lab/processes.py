@@ -32,6 +32,9 @@ class Service:
     :ivar timeout: seconds until it must be ready.
     :ivar isolated: in a PID namespace of its own; False for what has to see
         the other processes.
+    :ivar namespace: the network namespace; '' is that of the control plane.
+    :ivar hostname: what the kernel says to it, of an isolated one; '' is what
+        it says to everybody.
     """
 
     name: str
@@ -40,6 +43,8 @@ class Service:
     ready: collections.abc.Callable[[], bool] | None = None
     timeout: float = 300.0
     isolated: bool = True
+    namespace: str = ''
+    hostname: str = ''
 
 
 def environment() -> dict[str, str]:
@@ -118,6 +123,18 @@ def inside(namespace: str, *argv: str) -> list[str]:
     return ['nsenter', f'--net=/run/netns/{namespace}', '--', *argv]
 
 
+def _isolated(service: Service) -> tuple[str, ...]:
+    """Return the command that runs a service in namespaces of its own."""
+    unshare = ('unshare', '--pid', '--fork', '--kill-child', '--mount-proc')
+    if not service.hostname:
+        return (*unshare, *service.argv)
+    return (
+        *unshare, '--uts', 'sh', '-ec',
+        'echo "$0" > /proc/sys/kernel/hostname; exec "$@"',
+        service.hostname, *service.argv,
+    )  # fmt: skip
+
+
 class Processes:
     """Everything that runs for a lab besides its hosts."""
 
@@ -131,19 +148,10 @@ class Processes:
         """Start a service; nothing happens when it runs already."""
         if self.pid(service.name) is not None:
             return
-        command = list(service.argv)
-        if service.isolated:
-            command = [
-                'unshare',
-                '--pid',
-                '--fork',
-                '--kill-child',
-                '--mount-proc',
-                *command,
-            ]
+        command = _isolated(service) if service.isolated else service.argv
         with self._plan.log(service.name).open('ab') as log:
             process = subprocess.Popen(
-                inside(self._plan.namespace, *command),
+                inside(service.namespace or self._plan.namespace, *command),
                 cwd=self._plan.directory,
                 env={**environment(), **service.environment},
                 stdin=subprocess.DEVNULL,
@@ -157,6 +165,8 @@ class Processes:
             'argv': service.argv,
             'environment': service.environment,
             'isolated': service.isolated,
+            'namespace': service.namespace,
+            'hostname': service.hostname,
         }
         self._plan.write(
             'run', f'{service.name}.json', text=json.dumps(record)
@@ -180,6 +190,8 @@ class Processes:
                 tuple(record['argv']),
                 record['environment'],
                 isolated=record['isolated'],
+                namespace=record['namespace'],
+                hostname=record['hostname'],
             )
         )
 

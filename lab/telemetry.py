@@ -48,7 +48,10 @@ class Telemetry:
             ceilometer_central(plan, processes),
             daemon(plan, processes, 'aodh-listener'),
             daemon(plan, processes, 'aodh-notifier'),
-            engine.service(plan, processes),
+            *(
+                engine.service(plan, processes, each)
+                for each in engine.engines(plan)
+            ),
             *others,
         ]
         for service in needed:

@@ -10,12 +10,14 @@ import http.client
 import importlib
 import logging
 import os
+import pathlib
 import signal
 import sys
 import typing
 
 import waitress
 
+from lab import calls
 from lab import plan as planning
 from lab import processes
 
@@ -26,11 +28,13 @@ def service(
     environment: dict[str, str],
     threads: int = 4,
     port_name: str | None = None,
+    noted: pathlib.Path | None = None,
 ) -> processes.Service:
     """Return the service of an application.
 
     :param application: 'module:name'
     :param port_name: in PORTS, where it is not the service's own name.
+    :param noted: gets a line for each call that changes something.
     """
     port = planning.PORTS[port_name or name]
     return processes.Service(
@@ -42,6 +46,7 @@ def service(
             application,
             f'--port={port}',
             f'--threads={threads}',
+            *([f'--noted={noted}'] if noted else []),
         ),
         environment,
         lambda: answers(port),
@@ -81,6 +86,7 @@ def main() -> None:
     parser.add_argument('--host', default=planning.CONTROLLER)
     parser.add_argument('--port', type=int, required=True)
     parser.add_argument('--threads', type=int, default=4)
+    parser.add_argument('--noted', type=pathlib.Path)
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
@@ -88,6 +94,8 @@ def main() -> None:
     module, _, name = options.application.partition(':')
     sys.argv[:] = [module]
     application = getattr(importlib.import_module(module), name)
+    if options.noted:
+        application = calls.Noted(application, options.noted)
     # Its notes on a queue that is full for a moment are of no use.
     logging.getLogger('waitress.queue').setLevel(logging.ERROR)
     waitress.serve(

@@ -29,7 +29,7 @@ class LabEngine:
     def __init__(self, lab: labs.Lab) -> None:
         self._lab = lab
         self.conf_file = engine_room.conf_file(lab.plan)
-        self.log_file = lab.plan.log(engine_room.NAME)
+        self.log_file = lab.plan.log(engine_room.FIRST.name)
         self.kills = 0
 
     def start(self) -> None:
@@ -44,7 +44,7 @@ class LabEngine:
 
     @property
     def alive(self) -> bool:
-        return self._lab.processes.pid(engine_room.NAME) is not None
+        return self._lab.processes.pid(engine_room.FIRST.name) is not None
 
 
 class LabStage:

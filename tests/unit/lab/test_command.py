@@ -41,7 +41,9 @@ class TestCommand(unittest.TestCase):
             mock.patch.object(labs, 'remove', autospec=True) as remove,
             self.assertRaisesRegex(planning.LabError, 'is up.*down'),
         ):
-            command._up(self.options(hosts=3, fake=0, storage='shared'))
+            command._up(
+                self.options(hosts=3, fake=0, storage='shared', engines=1)
+            )
 
         remove.assert_not_called()
 
