@@ -143,6 +143,22 @@ def compute_services_up(ctxt: typing.Any) -> dict[str, bool]:
     }
 
 
+def compute_zones(ctxt: typing.Any) -> dict[str, str]:
+    """Give the availability zone of every host that runs nova-compute.
+
+    A cell that does not answer has its hosts missing.
+    """
+    services = compute_api.HostAPI().service_get_all(
+        ctxt.elevated(),
+        {'binary': 'nova-compute'},
+        set_zones=True,
+        all_cells=True,
+    )
+    return {
+        service.host: str(service.availability_zone) for service in services
+    }
+
+
 def next_page_link(
     request: typing.Any, marker: str, collection: str
 ) -> dict[str, str]:

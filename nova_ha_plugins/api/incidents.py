@@ -7,11 +7,14 @@ import typing
 from oslo_utils import uuidutils
 from webob import exc
 
+from nova_ha_plugins.api import attests
 from nova_ha_plugins.api import backend
 from nova_ha_plugins.api import compat
+from nova_ha_plugins.api import operator_views
 from nova_ha_plugins.api import policies
 from nova_ha_plugins.api import recovery_views
 from nova_ha_plugins.api import schemas
+from nova_ha_plugins.api import versions
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.recovery import incident as core
 
@@ -22,7 +25,8 @@ class IncidentsController(compat.Controller):
     """Incidents are read here; what an operator says goes to the engine.
 
     Release and attest answer 202: the engine alone changes an incident, and
-    says in the fact and in the timeline what it made of it.
+    says in the fact and in the timeline what it made of it. An attest reaches
+    it with its second step only, ``/os-instance-ha/facts/{id}/action``.
     """
 
     @compat.wsgi.expected_errors((400, 503))
@@ -34,17 +38,19 @@ class IncidentsController(compat.Controller):
         limit = min(limit, compat.CONF.api.max_limit)
         with backend.store() as store:
             found = store.incidents(limit, req.GET.get('host'))
-        return {
-            'incidents': [
-                recovery_views.incident_summary(subject) for subject in found
-            ]
-        }
+        shown = [recovery_views.incident_summary(each) for each in found]
+        if versions.at_least(req):
+            for item, subject in zip(shown, found, strict=True):
+                item.update(recovery_views.later(subject))
+        return {'incidents': shown}
 
     @compat.wsgi.expected_errors((400, 404, 503))
     @compat.validation.query_schema(schemas.NO_QUERY)
     def show(self, req: typing.Any, id: str) -> dict[str, typing.Any]:
         """One incident with evidence, fence, servers and timeline."""
         req.environ['nova.context'].can(policies.INCIDENTS_SHOW, target={})
+        if versions.at_least(req):
+            return {'incident': recovery_views.incident_later(_find(id))}
         return {'incident': recovery_views.incident(_find(id))}
 
     @compat.wsgi.response(202)
@@ -56,9 +62,11 @@ class IncidentsController(compat.Controller):
     ) -> dict[str, typing.Any]:
         """Let an incident that is held go on."""
         req.environ['nova.context'].can(policies.RELEASE, target={})
-        return _tell(
+        fact, _ = _word(
             req, facts.FactKind.RELEASE, id, body['release']['reason']
         )
+        with backend.store() as store:
+            return {'fact': operator_views.fact(req, store.add_fact(fact))}
 
     @compat.wsgi.response(202)
     @compat.wsgi.expected_errors((400, 404, 409, 503))
@@ -67,15 +75,16 @@ class IncidentsController(compat.Controller):
     def _attest(
         self, req: typing.Any, id: str, body: dict[str, typing.Any]
     ) -> dict[str, typing.Any]:
-        """Take an operator's word that the host is switched off."""
+        """Begin to take an operator's word that the host is switched off."""
         req.environ['nova.context'].can(policies.ATTEST, target={})
-        return _tell(
+        fact, subject = _word(
             req,
             facts.FactKind.ATTEST,
             id,
             body['attest']['reason'],
             power=body['attest']['power'],
         )
+        return {'fact': operator_views.fact(req, attests.begin(fact, subject))}
 
 
 def _find(uuid: str) -> core.Incident:
@@ -90,14 +99,14 @@ def _find(uuid: str) -> core.Incident:
     return subject
 
 
-def _tell(
+def _word(
     req: typing.Any,
     kind: facts.FactKind,
     uuid: str,
     reason: str,
     **detail: str,
-) -> dict[str, typing.Any]:
-    """Put the operator's word into the engine's inbox."""
+) -> tuple[facts.Fact, core.Incident]:
+    """Give what an operator says of an open incident, not stored yet."""
     subject = _find(uuid)
     if subject.phase in core.CLOSED_PHASES:
         raise exc.HTTPConflict(
@@ -120,5 +129,4 @@ def _tell(
         verified=True,
         by=ctxt.user_id or '',
     )
-    with backend.store() as store:
-        return {'fact': recovery_views.fact(store.add_fact(fact))}
+    return fact, subject

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Who may see evacuations and incidents, and who may arm, release, attest.
+"""Who may see evacuations and incidents, and who may arm, brake, attest.
 
 The rules live in nova's policy file, beside nova's own: an operator overrides
 them there. ``rule:context_is_admin`` and the other checks are nova's.
@@ -21,6 +21,10 @@ INCIDENTS_INDEX = _ROOT + 'incidents:index'
 INCIDENTS_SHOW = _ROOT + 'incidents:show'
 ARM = _ROOT + 'arm'
 DISARM = _ROOT + 'disarm'
+MAINTENANCE = _ROOT + 'maintenance'
+PAUSE = _ROOT + 'pause'
+BRAKES_INDEX = _ROOT + 'brakes:index'
+HISTORY_INDEX = _ROOT + 'history:index'
 RELEASE = _ROOT + 'incidents:release'
 ATTEST = _ROOT + 'incidents:attest'
 
@@ -91,6 +95,52 @@ _recovery_rules = [
         scope_types=['project'],
     ),
     policy.DocumentedRuleDefault(
+        name=MAINTENANCE,
+        check_str=_ADMIN,
+        description=(
+            'Begin and end the maintenance of a host, which is not fenced '
+            'meanwhile.'
+        ),
+        operations=[
+            {'method': 'POST', 'path': '/os-instance-ha/maintenance'},
+            {'method': 'DELETE', 'path': '/os-instance-ha/maintenance/{host}'},
+        ],
+        scope_types=['project'],
+    ),
+    policy.DocumentedRuleDefault(
+        name=PAUSE,
+        check_str=_ADMIN,
+        description=(
+            'Begin and end a pause, in which nothing new is fenced or '
+            'evacuated in an availability zone or in the whole cloud.'
+        ),
+        operations=[
+            {'method': 'POST', 'path': '/os-instance-ha/pauses'},
+            {'method': 'DELETE', 'path': '/os-instance-ha/pauses/{name}'},
+        ],
+        scope_types=['project'],
+    ),
+    policy.DocumentedRuleDefault(
+        name=BRAKES_INDEX,
+        check_str=_ADMIN,
+        description='List hosts in maintenance, and pauses.',
+        operations=[
+            {'method': 'GET', 'path': '/os-instance-ha/maintenance'},
+            {'method': 'GET', 'path': '/os-instance-ha/pauses'},
+        ],
+        scope_types=['project'],
+    ),
+    policy.DocumentedRuleDefault(
+        name=HISTORY_INDEX,
+        check_str=_ADMIN,
+        description=(
+            'List who armed and disarmed, set and ended maintenance and '
+            'pauses, and why.'
+        ),
+        operations=[{'method': 'GET', 'path': '/os-instance-ha/history'}],
+        scope_types=['project'],
+    ),
+    policy.DocumentedRuleDefault(
         name=INCIDENTS_INDEX,
         check_str=_ADMIN,
         description='List failures of hosts.',
@@ -127,14 +177,19 @@ _recovery_rules = [
         check_str=_ADMIN,
         description=(
             'Attest that a host is switched off, where no fencing device can '
-            'say so. Whoever may do this can let the same server run twice.'
+            'say so, and confirm it. Whoever may do this can let the same '
+            'server run twice.'
         ),
         operations=[
             {
                 'method': 'POST',
                 'path': '/os-instance-ha/incidents/{incident_id}/action '
                 '(attest)',
-            }
+            },
+            {
+                'method': 'POST',
+                'path': '/os-instance-ha/facts/{fact_id}/action (confirm)',
+            },
         ],
         scope_types=['project'],
     ),

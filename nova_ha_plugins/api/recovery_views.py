@@ -9,6 +9,7 @@ somebody says so. Times are UTC; ages are seconds by the store's clock.
 import collections
 from collections import abc
 import datetime
+import json
 import typing
 
 from nova_ha_plugins.recovery import facts
@@ -25,7 +26,7 @@ def arm_state(state: values.ArmState) -> Item:
         'armed': state.armed,
         'by': state.by,
         'reason': state.reason,
-        'at': _time(state.at),
+        'at': time_of(state.at),
     }
 
 
@@ -36,7 +37,7 @@ def engine(status: dict[str, typing.Any]) -> Item | None:
     return {
         'owner': status.get('owner'),
         'age': round(status['age'], 3),
-        'reported_at': _time(status['reported_at']),
+        'reported_at': time_of(status['reported_at']),
         'watching': status.get('watching'),
         'loop_late': status.get('loop_late'),
         'sight': status.get('sight'),
@@ -54,7 +55,7 @@ def host(record: values.HostRecord, beat: views.Beat | None) -> Item:
         'fencing_system_uuid': record.bmc_uuid or None,
         'fencing_state': record.map_state,
         'fencing_text': record.map_text,
-        'fencing_verified_at': _time(record.verified_at),
+        'fencing_verified_at': time_of(record.verified_at),
         'heartbeat_age': round(beat.age, 3) if beat else None,
     }
 
@@ -67,7 +68,7 @@ def fact(value: facts.Fact) -> Item:
         'host': value.host,
         'reason': value.reason,
         'by': value.by,
-        'received_at': _time(value.received_at),
+        'received_at': time_of(value.received_at),
         'state': str(value.state),
         'text': value.text,
     }
@@ -103,9 +104,9 @@ def incident_summary(subject: core.Incident) -> Item:
         'outcome': subject.outcome or None,
         'verdict': str(subject.verdict),
         'released': subject.released,
-        'opened_at': _time(subject.opened_at),
-        'updated_at': _time(subject.updated_at),
-        'closed_at': _time(subject.closed_at),
+        'opened_at': time_of(subject.opened_at),
+        'updated_at': time_of(subject.updated_at),
+        'closed_at': time_of(subject.closed_at),
         'servers_total': len(subject.servers),
         'servers_by_state': dict(sorted(counts.items())),
     }
@@ -127,7 +128,7 @@ def incident(subject: core.Incident) -> Item:
         'timeline': [
             {
                 'seq': entry.seq,
-                'at': _time(entry.at),
+                'at': time_of(entry.at),
                 'code': entry.code,
                 'text': entry.text,
             }
@@ -140,7 +141,7 @@ def _reading(reading: core.Reading) -> Item:
     return {
         'channel': reading.channel,
         'sign': str(reading.sign),
-        'at': _time(reading.at),
+        'at': time_of(reading.at),
         'age': None if reading.age is None else round(reading.age, 3),
         'text': reading.text,
     }
@@ -157,8 +158,8 @@ def _fence(record: core.FenceRecord) -> Item:
         'by': record.by or None,
         'system_uuid': record.system_uuid or None,
         'raw': record.raw or None,
-        'intended_at': _time(record.intended_at),
-        'confirmed_at': _time(record.confirmed_at),
+        'intended_at': time_of(record.intended_at),
+        'confirmed_at': time_of(record.confirmed_at),
     }
 
 
@@ -176,12 +177,44 @@ def _server(server: core.Server) -> Item:
         'attempts': server.attempts,
         'evacuation_uuid': server.migration_uuid,
         'destination': server.destination,
-        'finished_at': _time(server.finished_at),
-        'retry_at': _time(server.retry_at),
+        'finished_at': time_of(server.finished_at),
+        'retry_at': time_of(server.retry_at),
     }
 
 
-def _time(seconds: float | None) -> datetime.datetime | None:
+def later(subject: core.Incident) -> Item:
+    """What 1.1 added to an incident, shown alone or in a list."""
+    return {
+        'next_look_at': time_of(subject.next_look_at),
+        'dead_since': time_of(subject.dead_since),
+        'beating_since': time_of(subject.beating_since),
+        'networks_lost': list(subject.networks_lost),
+        'quarantined': subject.quarantined,
+        'engine': subject.engine or None,
+        'token': subject.token or None,
+    }
+
+
+def incident_later(subject: core.Incident) -> Item:
+    """One incident as ``incident`` gives it, with what 1.1 added."""
+    item = {**incident(subject), **later(subject)}
+    for line, entry in zip(item['timeline'], subject.timeline, strict=True):
+        line.update(kind=str(entry.kind), input=entry.input or None)
+    for shown, server in zip(item['servers'], subject.servers, strict=True):
+        shown.update(
+            task_state=server.task_state or None,
+            locked=server.locked,
+            waits=server.waits,
+        )
+    return item
+
+
+def loaded(text: str | None) -> typing.Any:
+    """What was kept as JSON; None for nothing."""
+    return None if text is None else json.loads(text)
+
+
+def time_of(seconds: float | None) -> datetime.datetime | None:
     """Give a time as nova writes its own; None for never."""
     if not seconds:
         return None

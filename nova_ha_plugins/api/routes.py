@@ -2,6 +2,7 @@
 
 """The resources of the extension: path, method, controller, action."""
 
+from nova_ha_plugins.api import brakes
 from nova_ha_plugins.api import compat
 from nova_ha_plugins.api import evacuations
 from nova_ha_plugins.api import incidents
@@ -22,6 +23,24 @@ ROUTES = (
     (_HA, 'GET', instance_ha.InstanceHAController, 'index'),
     (_HA + '/action', 'POST', instance_ha.InstanceHAController, 'action'),
     (_HA + '/facts/{id}', 'GET', instance_ha.FactsController, 'show'),
+    (
+        _HA + '/facts/{id}/action',
+        'POST',
+        instance_ha.FactsController,
+        'action',
+    ),
+    (_HA + '/maintenance', 'GET', brakes.MaintenanceController, 'index'),
+    (_HA + '/maintenance', 'POST', brakes.MaintenanceController, 'create'),
+    (
+        _HA + '/maintenance/{id}',
+        'DELETE',
+        brakes.MaintenanceController,
+        'delete',
+    ),
+    (_HA + '/pauses', 'GET', brakes.PausesController, 'index'),
+    (_HA + '/pauses', 'POST', brakes.PausesController, 'create'),
+    (_HA + '/pauses/{id}', 'DELETE', brakes.PausesController, 'delete'),
+    (_HA + '/history', 'GET', brakes.HistoryController, 'index'),
     (_HA + '/incidents', 'GET', incidents.IncidentsController, 'index'),
     (_HA + '/incidents/{id}', 'GET', incidents.IncidentsController, 'show'),
     (

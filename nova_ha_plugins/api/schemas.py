@@ -2,6 +2,7 @@
 
 """JSON schemas of the requests: what is not named here is refused."""
 
+import re
 import typing
 
 from nova_ha_plugins.recovery import progress
@@ -56,6 +57,12 @@ EVACUATIONS_QUERY = {
     'additionalProperties': False,
 }
 
+HISTORY_QUERY = {
+    'type': 'object',
+    'properties': {'limit': _one(_limit)},
+    'additionalProperties': False,
+}
+
 INCIDENTS_QUERY = {
     'type': 'object',
     'properties': {'host': _one(_word), 'limit': _one(_limit)},
@@ -71,17 +78,33 @@ _reason = {
 }
 
 
-def _action(
-    name: str, **others: dict[str, typing.Any]
+REASON_QUERY = {
+    'type': 'object',
+    'properties': {'reason': _one(_reason)},
+    'additionalProperties': False,
+}
+
+# A time or a duration; ``until.parse`` reads it.
+_until = {
+    'type': 'string',
+    'minLength': 1,
+    'maxLength': 40,
+    'pattern': r'\A[0-9A-Za-z:+. -]+\Z',
+}
+
+
+def _body(
+    name: str,
+    properties: dict[str, dict[str, typing.Any]],
+    optional: tuple[str, ...] = (),
 ) -> dict[str, typing.Any]:
-    properties = {**others, 'reason': _reason}
     return {
         'type': 'object',
         'properties': {
             name: {
                 'type': 'object',
                 'properties': properties,
-                'required': sorted(properties),
+                'required': sorted(set(properties) - set(optional)),
                 'additionalProperties': False,
             }
         },
@@ -90,9 +113,46 @@ def _action(
     }
 
 
-ARM = _action('arm')
-DISARM = _action('disarm')
+def _action(
+    name: str, **others: dict[str, typing.Any]
+) -> dict[str, typing.Any]:
+    return _body(name, {**others, 'reason': _reason})
+
+
+def _ending(
+    action: str,
+    /,
+    optional: tuple[str, ...] = (),
+    **others: dict[str, typing.Any],
+) -> dict[str, typing.Any]:
+    return _body(
+        action,
+        {**others, 'reason': _reason, 'until': _until},
+        ('until', *optional),
+    )
+
+
+def is_name(text: str) -> bool:
+    """Whether a text could be the name of something that was stored."""
+    return 0 < len(text) <= _LONGEST and bool(
+        re.fullmatch(rf'(?=.*\S){_PRINTABLE}*', text)
+    )
+
+
+ARM = _ending('arm')
+DISARM = _ending('disarm')
+MAINTENANCE = _ending('maintenance', host=_reason)
+# It is typed again, and is part of a path.
+_pause = {
+    'type': 'string',
+    'minLength': 1,
+    'maxLength': 64,
+    'pattern': r'\A[0-9A-Za-z][0-9A-Za-z._-]*\Z',
+}
+PAUSE = _ending('pause', ('zone',), name=_pause, zone=_reason)
 RELEASE = _action('release')
 # Only one thing can be attested; it is written out so that nobody says it by
 # leaving something away.
 ATTEST = _action('attest', power={'type': 'string', 'enum': ['off']})
+# The host is named again, so that the wrong ID confirms nothing.
+CONFIRM = _body('confirm', {'host': _word})
