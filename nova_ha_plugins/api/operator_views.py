@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The shape of what operators set, and of what they have to know for it.
+
+As in ``recovery_views`` every field is named, times are UTC and ages are
+seconds by the store's clock.
+"""
+
+from collections import abc
+import typing
+
+from nova_ha_plugins.api import recovery_views
+from nova_ha_plugins.api import versions
+from nova_ha_plugins.recovery import arming
+from nova_ha_plugins.recovery import evidence as channels
+from nova_ha_plugins.recovery import facts
+from nova_ha_plugins.recovery import incident as core
+from nova_ha_plugins.recovery import views
+from nova_ha_plugins.store import values
+
+Item = dict[str, typing.Any]
+
+_time = recovery_views.time_of
+
+# What disarming waits for. Not for a host that comes back: that can last for
+# days, and takes no server away from anybody.
+_IN_FLIGHT = arming.IN_FLIGHT - {core.Phase.RETURNING}
+
+
+def in_flight(subject: core.Incident) -> bool:
+    """Whether the engine goes on with an incident although it is disarmed."""
+    return subject.phase in _IN_FLIGHT
+
+
+def standing(
+    state: values.ArmState,
+    subjects: abc.Collection[core.Incident],
+    records: abc.Collection[values.HostRecord],
+) -> Item:
+    """What the arm state comes to, with all that is still under way."""
+    moving = [subject for subject in subjects if in_flight(subject)]
+    found = arming.look(
+        state.armed,
+        state.until,
+        len(moving),
+        len(records),
+        sum(record.map_state == 'verified' for record in records),
+    )
+    return {
+        'until': _time(state.until),
+        'state': str(found.state),
+        'state_reason': found.reason or None,
+        'in_flight': [standing_of(subject) for subject in moving],
+    }
+
+
+def standing_of(subject: core.Incident | None) -> Item | None:
+    """Where an incident stands, in a few words; None for none."""
+    if subject is None:
+        return None
+    final = sum(
+        server.state in core.FINAL_SERVER_STATES for server in subject.servers
+    )
+    return {
+        'uuid': subject.uuid,
+        'host': subject.host,
+        'phase': str(subject.phase),
+        'code': subject.code or None,
+        'reason': subject.reason or None,
+        'servers_total': len(subject.servers),
+        'servers_done': final,
+    }
+
+
+def wait(subject: core.Incident) -> Item:
+    """Why an incident gets no further, and when it is looked at again."""
+    return {
+        'uuid': subject.uuid,
+        'host': subject.host,
+        'phase': str(subject.phase),
+        'code': subject.code or None,
+        'reason': subject.reason or None,
+        'next_look_at': _time(subject.next_look_at),
+    }
+
+
+def waits(subjects: abc.Iterable[core.Incident]) -> list[Item]:
+    """Every open incident that says what it waits for."""
+    return [wait(subject) for subject in subjects if subject.code]
+
+
+def engine(state: values.EngineState) -> Item:
+    """One engine process, as it last said of itself."""
+    return {
+        'name': state.name,
+        'role': state.told.get('role'),
+        'alive': state.age < state.ttl,
+        'age': round(state.age, 3),
+        'ttl': state.ttl,
+        'since': _time(state.told.get('since')),
+        'release': state.told.get('release'),
+    }
+
+
+def brake(value: values.Brake) -> Item:
+    """A maintenance or a pause that holds."""
+    who = {
+        'until': _time(value.until),
+        'reason': value.reason,
+        'by': value.by,
+        'at': _time(value.at),
+    }
+    if value.kind == 'maintenance':
+        return {'host': value.name, **who}
+    return {'name': value.name, 'zone': value.zone or None, **who}
+
+
+def brakes(found: abc.Iterable[values.Brake]) -> list[Item]:
+    """Maintenance and pauses in one list."""
+    return [
+        {
+            'kind': value.kind,
+            'name': value.name,
+            'zone': value.zone or None,
+            'until': _time(value.until),
+            'reason': value.reason,
+            'by': value.by,
+            'at': _time(value.at),
+        }
+        for value in found
+    ]
+
+
+def history(
+    armed: abc.Iterable[values.ArmState],
+    entries: abc.Iterable[values.BrakeEntry],
+) -> list[Item]:
+    """What operators said, newest first."""
+    found = [
+        (
+            state.at,
+            {
+                'kind': 'arm' if state.armed else 'disarm',
+                'name': None,
+                'zone': None,
+                'at': _time(state.at),
+                'by': state.by,
+                'reason': state.reason,
+                'until': _time(state.until),
+                'ended_at': None,
+                'ended_by': None,
+                'ended_reason': None,
+            },
+        )
+        for state in armed
+    ]
+    found += [
+        (
+            entry.brake.at,
+            {
+                **brakes([entry.brake])[0],
+                'ended_at': _time(entry.ended_at),
+                'ended_by': entry.ended_by or None,
+                'ended_reason': entry.ended_reason or None,
+            },
+        )
+        for entry in entries
+    ]
+    return [
+        item
+        for _, item in sorted(found, key=lambda pair: pair[0], reverse=True)
+    ]
+
+
+def evidence(
+    subject: core.Incident, beat: views.Beat | None, now: float
+) -> list[Item]:
+    """What there is to know before somebody says that a host is off.
+
+    ``read_age`` is for how many seconds the engine has not asked the channel,
+    ``heard_age`` for how many the channel has not heard the host.
+    """
+    found = [_channel(reading, beat, now) for reading in subject.readings]
+    fence = subject.fence
+    if fence is not None:
+        found.append(
+            {
+                'channel': 'power',
+                'sign': str(fence.power),
+                'read_age': (
+                    _age(now - fence.confirmed_at)
+                    if fence.confirmed_at
+                    else None
+                ),
+                'heard_age': None,
+                'text': fence.raw or f'device {fence.driver or "not asked"}',
+            }
+        )
+    return found
+
+
+def _channel(
+    reading: core.Reading, beat: views.Beat | None, now: float
+) -> Item:
+    asked = max(0.0, now - reading.at)
+    item = {
+        'channel': reading.channel,
+        'sign': str(reading.sign),
+        'read_age': _age(asked),
+        'heard_age': None
+        if reading.age is None
+        else _age(reading.age + asked),
+        'text': reading.text,
+    }
+    if reading.channel == channels.HEARTBEAT and beat is not None:
+        # Asked just now, and it costs nothing: somebody decides by it.
+        item['heard_age'] = _age(beat.age)
+        if beat.age < asked:
+            item.update(
+                sign=str(core.Sign.ALIVE),
+                read_age=0.0,
+                text='heard again since the engine asked',
+            )
+    return item
+
+
+def fact(req: typing.Any, value: facts.Fact) -> Item:
+    """What an operator said, with the steps it took from 1.1 on."""
+    shown = recovery_views.fact(value)
+    if versions.at_least(req):
+        shown.update(_steps(value))
+    return shown
+
+
+def _steps(value: facts.Fact) -> Item:
+    until = None
+    if value.state == facts.FactState.UNCONFIRMED:
+        until = value.received_at + facts.CONFIRM_WITHIN
+    detail = value.detail
+    confirmed = detail.get('confirmed_at')
+    return {
+        'incident': detail.get('incident'),
+        'confirm_until': _time(until),
+        'confirmed_by': detail.get('confirmed_by'),
+        'confirmed_at': _time(float(confirmed)) if confirmed else None,
+        'evidence': recovery_views.loaded(detail.get('evidence')),
+    }
+
+
+def _age(seconds: float) -> float:
+    return round(max(0.0, seconds), 1)
