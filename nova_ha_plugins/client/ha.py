@@ -319,7 +319,7 @@ class ShowIncident(command.ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Shown:
         client = rest.connect(self.app)
-        item = client.incident(_newest(client, parsed_args.incident)['uuid'])
+        item = client.incident(newest(client, parsed_args.incident)['uuid'])
         item['servers_by_state'] = columns.Pairs(item['servers_by_state'])
         item['evidence'] = columns.Evidence(item['evidence'])
         item['fence'] = columns.Pairs(item['fence'])
@@ -329,7 +329,7 @@ class ShowIncident(command.ShowOne):
         return tuple(item), columns.row(item.values())
 
 
-def _newest(client: rest.Client, name: str) -> rest.Item:
+def newest(client: rest.Client, name: str) -> rest.Item:
     """Give the incident of that UUID, or the newest one of that host."""
     found = client.incidents(host=name, limit=1)
     if found:
@@ -340,7 +340,7 @@ def _newest(client: rest.Client, name: str) -> rest.Item:
 
 
 def _open_incident(client: rest.Client, name: str) -> rest.Item:
-    found = _newest(client, name)
+    found = newest(client, name)
     if not found['open']:
         raise exceptions.CommandError(
             f"Host '{found['host']}' has no open incident; the newest one, "
