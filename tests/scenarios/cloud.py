@@ -99,6 +99,7 @@ class Cloud:
 
     :ivar spawn_fault: host to 'fail' (before the guest), 'stray' (after it),
         'claim' (no claim); applies to the next rebuild there.
+    :ivar poison: servers of which no claim ever succeeds.
     """
 
     def __init__(self, world: world_.World) -> None:
@@ -110,6 +111,7 @@ class Cloud:
         self.servers: dict[str, Server] = {}
         self.migrations: list[Migration] = []
         self.spawn_fault: dict[str, str] = {}
+        self.poison: set[str] = set()
         self.schedule_seconds = 1.0
         self.spawn_seconds = 3.0
         self.no_capacity = False
@@ -301,8 +303,9 @@ class Cloud:
         if self._gone(work):
             return self._end(work, 'failed')
         fault = self.spawn_fault.get(work.dest)
-        if fault == 'claim':
-            del self.spawn_fault[work.dest]
+        if fault == 'claim' or work.server.uuid in self.poison:
+            if fault == 'claim':
+                del self.spawn_fault[work.dest]
             work.server.task_state = None
             return self._end(work, 'failed')
         if work.record is None:

@@ -16,16 +16,22 @@ def failures(
     sim: Sim, story: 'language.Story', timeline: bool = True
 ) -> list[str]:
     """What is not as the story expects it."""
-    wrong = []
+    wrong = list(sim.wrong)
     for words in story.expect:
         if 'timeline' in words and not timeline:
             continue
-        found = _found(sim, words)
-        if found is not None:
-            wrong.append(f'expected: {" ".join(words)}\n   found: {found}')
+        wrong += missed(sim, words)
     if sim.log[-1].startswith('never happened'):
         wrong.append(sim.log[-1])
     return wrong
+
+
+def missed(sim: Sim, words: list[str]) -> list[str]:
+    """What is not so right now of one line of expectations."""
+    found = _found(sim, words)
+    if found is None:
+        return []
+    return [f'expected: {" ".join(words)}\n   found: {found}']
 
 
 def _found(sim: Sim, words: list[str]) -> str | None:

@@ -128,6 +128,18 @@ class Invariants:
             )
         self._servers(before, after)
 
+    def forget(self, now: incident.Incident | None) -> None:
+        """The store lost its newest save: what it held was never so.
+
+        No law can be kept by an intent that the store forgot: the device may
+        be asked once more, and that is all.
+        """
+        if now is None:
+            return
+        if now.fence is None:
+            self.intents.pop(now.host, None)
+        self.commands[now.uuid].clear()
+
     def _one_open(self, after: incident.Incident) -> None:
         mine = [
             i for i in self.sim.store.incidents(9999) if i.host == after.host

@@ -93,6 +93,7 @@ class Simulation:
     :ivar crash_at: number of the point at which the engine is killed.
     :ivar pause_at: number of the point at which the engine stands still until
         another one has taken over and worked for a while.
+    :ivar wrong: what was expected in the middle of a story and was not so.
     :ivar hands_off: somebody else changed a service: it is not checked.
     """
 
@@ -118,6 +119,8 @@ class Simulation:
         self.points = 0
         self.labels: list[tuple[float, str]] = []
         self.crashes = 0
+        self.wrong: list[str] = []
+        self.save_seconds = 0.0
         self.log: list[str] = []
         self.acts: list[doors.Act] = []
         self.hands_off = False
@@ -150,6 +153,8 @@ class Simulation:
         self.log.append(f'{self.t:7.1f}  {text}')
 
     def point(self, what: str) -> None:
+        if self.save_seconds and what.startswith('after save'):
+            self.world.advance(self.save_seconds)
         self.points += 1
         self.labels.append((self.t, what))
         if self.points == self.crash_at:

@@ -2,7 +2,7 @@
 
 """Random faults break no law, and when they end every incident ends.
 
-Thousands of seeds: ``python -m tests.scenarios.random_runs --seeds 5000``.
+Thousands of seeds: ``tools/simulate --seeds 5000``.
 """
 
 from tests.scenarios import language

@@ -9,6 +9,7 @@ from nova_ha_plugins.engine import doors as product_doors
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.store import values
 from tests.scenarios import cloud
+from tests.scenarios import expectations
 from tests.scenarios import simulation
 from tests.scenarios import world
 
@@ -125,6 +126,55 @@ def _new_engine(sim: Sim) -> None:
     sim.engine = None
 
 
+def _expect(sim: Sim, *words: str) -> None:
+    """Of the moment; a run whose engine is killed on the way has others."""
+    if sim.crash_at is None and sim.pause_at is None:
+        sim.wrong += [
+            f'at {sim.t:.0f} {line}'
+            for line in expectations.missed(sim, list(words))
+        ]
+
+
+def _brake(kind: str) -> Callable[..., None]:
+    """Put a brake on, until so many seconds later if a number is told."""
+
+    def happen(sim: Sim, name: str, *rest: str) -> None:
+        seconds = [word for word in rest if word.isdigit()]
+        zones = [word for word in rest if not word.isdigit()]
+        sim.store.set_brake(
+            values.Brake(
+                kind,
+                name,
+                zone=zones[0] if zones else '',
+                until=sim.store.now() + int(seconds[0]) if seconds else None,
+                reason='story',
+                by='olga',
+            )
+        )
+
+    return happen
+
+
+def _unbrake(kind: str) -> Callable[[Sim, str], None]:
+    def happen(sim: Sim, name: str) -> None:
+        sim.store.unset_brake(kind, name, 'olga', 'story')
+
+    return happen
+
+
+def _store(down: str, read_only: bool = False) -> Callable[[Sim], None]:
+    def happen(sim: Sim) -> None:
+        sim.store.down, sim.store.read_only = down, read_only
+
+    return happen
+
+
+def _failover(sim: Sim) -> None:
+    """The database goes on elsewhere, without the newest save."""
+    lost = sim.store.lose_last()
+    sim.invariants.forget(lost)
+
+
 HAPPEN: dict[str, Callable[..., None]] = {
     'power-off': lambda sim, host: sim.world.power_off(host),
     'power-on': lambda sim, host: sim.world.power_on(host),
@@ -205,4 +255,34 @@ HAPPEN: dict[str, Callable[..., None]] = {
         facts.FactKind(kind), host, channel='notifier', trust_id='watcher'
     ),
     'new-engine': _new_engine,
+    'expect': _expect,
+    'maintenance': _brake('maintenance'),
+    'maintenance-over': _unbrake('maintenance'),
+    'pause': _brake('pause'),
+    'pause-over': _unbrake('pause'),
+    'store-down': _store('away'),
+    'store-read-only': _store('', read_only=True),
+    'store-up': _store(''),
+    'store-failover': _failover,
+    'stale-reads': lambda sim, seconds: setattr(
+        sim.liveness, 'lag', float(seconds)
+    ),
+    'slow-saves': lambda sim, seconds: setattr(
+        sim, 'save_seconds', float(seconds)
+    ),
+    'beat-twice': lambda sim, host, on='on': setattr(
+        sim.world.hosts[host], 'beat_twice', on == 'on'
+    ),
+    'beat-jitter': lambda sim, host, seconds: setattr(
+        sim.world.hosts[host], 'beat_jitter', float(seconds)
+    ),
+    'beat-lost': lambda sim, host, one_in: setattr(
+        sim.world.hosts[host], 'beat_lost', int(one_in)
+    ),
+    'bus-redeliver': lambda sim: sim.world.redeliver(),
+    'poison': lambda sim, uuid: sim.cloud.poison.add(uuid),
+    'cure': lambda sim, uuid: sim.cloud.poison.discard(uuid),
+    'capacity': lambda sim, host, guests: setattr(
+        sim.world.hosts[host], 'capacity', int(guests)
+    ),
 }

@@ -18,6 +18,10 @@ BOOT_SECONDS = 3.0
 SERVICE_DOWN_TIME = 60.0
 
 
+# What part of the jitter a heartbeat gets, one after another.
+_TAIL = (0.0, 0.1, 0.0, 0.02, 0.3, 0.0, 0.05, 1.0, 0.0, 0.2, 0.01, 0.6)
+
+
 @dataclasses.dataclass
 class Device:
     """A power device.
@@ -66,6 +70,9 @@ class Host:
     :ivar starts: how often nova-compute was started.
     :ivar guests: server uuid to whether the domain runs.
     :ivar capacity: guests that the scheduler would put there.
+    :ivar beat_twice: each heartbeat arrives once more, ten seconds later.
+    :ivar beat_jitter: heartbeats take up to so long, and overtake each other.
+    :ivar beat_lost: one of so many heartbeats is lost; 0 for none.
     """
 
     name: str
@@ -83,7 +90,10 @@ class Host:
     capacity: int = 100
     guests: dict[str, bool] = dataclasses.field(default_factory=dict)
     beat_delay: float = 0.0
-    beat_loss: bool = False
+    beat_twice: bool = False
+    beat_jitter: float = 0.0
+    beat_lost: int = 0
+    beats: int = 0
     networks: dict[str, Network] = dataclasses.field(
         default_factory=lambda: {name: Network() for name in NETWORKS}
     )
@@ -143,6 +153,7 @@ class World:
         self.legs = {name: Network() for name in NETWORKS}
         self.bus = True
         self.bus_since = self.now
+        self.past: list[Heard] = []
         self.watch: Callable[[str], None] = lambda what: None
         self.on_beat: Callable[[Heard], None] = lambda beat: None
         self.on_compute_start: Callable[[str], None] = lambda host: None
@@ -182,7 +193,9 @@ class World:
             ready = self.now - host.booted_at >= BOOT_SECONDS
             if not (host.running and host.agent and host.bus and ready):
                 continue
-            if host.beat_loss or not self.bus:
+            host.beats += 1
+            lost = host.beat_lost and host.beats % host.beat_lost == 0
+            if lost or not self.bus:
                 continue
             beat = Heard(
                 host.name,
@@ -190,13 +203,27 @@ class World:
                 int((self.now - host.booted_at) * 1000),
                 host.system_uuid,
             )
-            if host.beat_delay:
-                self.later(host.beat_delay, self._deliver(beat))
+            self.past.append(beat)
+            if host.beat_twice:
+                self.later(10.0, self._deliver(beat))
+            # A few take very long: a host that is slow has a heavy tail.
+            delay = (
+                host.beat_delay
+                + host.beat_jitter * _TAIL[host.beats % len(_TAIL)]
+            )
+            if delay:
+                self.later(delay, self._deliver(beat))
             else:
                 self.on_beat(beat)
+        del self.past[: -50 * len(self.hosts)]
 
     def _deliver(self, beat: Heard) -> Callable[[], None]:
         return lambda: self.on_beat(beat)
+
+    def redeliver(self) -> None:
+        """The bus delivers once more what it delivered lately."""
+        for beat in self.past:
+            self.on_beat(beat)
 
     # --- power ------------------------------------------------------------
 
