@@ -3,17 +3,20 @@
 """The paste filter that adds our resources to nova's own API.
 
 It stands between ``keystonecontext`` and ``osapi_compute_app_v21``: whatever
-is not one of our paths goes on to nova untouched.
+is not one of our paths goes on to nova untouched, unless an engine sent it
+that lost its lease.
 """
 
 from collections import abc
 import typing
 
+import webob
 import webob.exc
 
 from nova_ha_plugins.api import compat
 from nova_ha_plugins.api import policies
 from nova_ha_plugins.api import routes
+from nova_ha_plugins.api import token
 from nova_ha_plugins.api import versions
 
 WsgiApp = abc.Callable[
@@ -37,6 +40,10 @@ class InstanceHA:
         """Answer one request."""
         match = self._mapper.routematch(environ=environ)
         if match is None:
+            request = webob.Request(environ)
+            refused = token.refusal(request.headers)
+            if refused is not None:
+                return refused(environ, start_response)
             return self._application(environ, start_response)
         arguments, _route = match
         environ['wsgiorg.routing_args'] = ((), arguments)

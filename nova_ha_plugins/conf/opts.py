@@ -6,6 +6,7 @@ import itertools
 
 from oslo_config import cfg
 
+from nova_ha_plugins.conf import coordination
 from nova_ha_plugins.conf import database
 from nova_ha_plugins.conf import engine
 from nova_ha_plugins.conf import evacuation
@@ -19,7 +20,16 @@ from nova_ha_plugins.conf import webhook
 Listed = list[tuple[cfg.OptGroup, list[cfg.Opt]]]
 
 _PLUGIN_GROUPS = (nova_ha, database)
-_ENGINE_GROUPS = (engine, gates, fencing, probe, evacuation, nova, webhook)
+_ENGINE_GROUPS = (
+    engine,
+    coordination,
+    gates,
+    fencing,
+    probe,
+    evacuation,
+    nova,
+    webhook,
+)
 
 
 def list_opts() -> Listed:

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 import dataclasses
+import math
 import threading
 import typing
 
@@ -34,6 +35,7 @@ class Store(typing.Protocol):
     def pending_facts(self) -> tuple[facts.Fact, ...]: ...
     def settle_fact(self, uuid: str, state: str, text: str) -> None: ...
     def open_incidents(self) -> tuple[incident.Incident, ...]: ...
+    def newer_incidents(self) -> tuple[str, ...]: ...
     def incidents(
         self, limit: int, host: str | None = None
     ) -> tuple[incident.Incident, ...]: ...
@@ -253,7 +255,12 @@ class Context:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """What one round knows; every incident of the round sees the same."""
+    """What one round knows; every incident of the round sees the same.
+
+    :ivar since_take_over: seconds since this engine took the lease from one
+        that had not given it back.
+    :ivar newer_release: an open incident was written by a newer release.
+    """
 
     look: detector.Look
     beats: dict[str, views.Beat]
@@ -263,6 +270,8 @@ class Snapshot:
     watching: float
     loop_late: float
     contained: frozenset[str]
+    since_take_over: float = math.inf
+    newer_release: bool = False
 
     def newer_beat(
         self, host: str, mark: tuple[str, int] | None

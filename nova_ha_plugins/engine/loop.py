@@ -10,6 +10,7 @@ delays nobody else; a single incident never has two.
 import collections
 from collections.abc import Callable
 import dataclasses
+import math
 import typing
 
 from oslo_log import log
@@ -55,12 +56,35 @@ class Executor(typing.Protocol):
     ) -> Job: ...
 
 
+class Eyes:
+    """What was heard of the hosts since this process began to listen.
+
+    An engine that watches keeps them open, so that it need not warm up when
+    it takes over.
+
+    :ivar began: since when they are open, by the monotonic clock.
+    """
+
+    def __init__(self, at: float, rules: detector.Rules) -> None:
+        self._rules = rules
+        self.open(at)
+
+    def open(self, at: float) -> None:
+        """Begin anew: what was heard before is too old."""
+        self._watch = detector.begin(at)
+        self.began = at
+
+    def look(self, beats: tuple[views.Beat, ...], at: float) -> detector.Look:
+        """Return what the heartbeats say, seen with those before."""
+        look = detector.look(self._watch, beats, at, self._rules)
+        self._watch = look.state
+        return look
+
+
 @dataclasses.dataclass
 class _Memory:
     """What the engine keeps between rounds; all of it can be lost."""
 
-    watch: detector.State
-    began: float
     last_round: float | None = None
     armed: bool | None = None
     services: dict[str, views.ServiceView] = dataclasses.field(
@@ -76,13 +100,24 @@ class Engine:
     :ivar lost: the lease was lost; the process must end.
     """
 
-    def __init__(self, ctx: context.Context, executor: Executor) -> None:
+    def __init__(
+        self,
+        ctx: context.Context,
+        executor: Executor,
+        eyes: Eyes | None = None,
+    ) -> None:
+        """Begin to act.
+
+        :param eyes: of the time in which this process watched; None begins
+            with new ones.
+        """
         self.ctx = ctx
         self.executor = executor
         self.registry = registry.Registry(ctx)
         self.lost = False
-        began = ctx.monotonic()
-        self._memory = _Memory(watch=detector.begin(began), began=began)
+        self._acts_since = ctx.monotonic()
+        self._eyes = eyes or Eyes(self._acts_since, ctx.settings.rules)
+        self._memory = _Memory()
         self._jobs: dict[str, Job] = {}
         self._begun: dict[str, frozenset[str]] = {}
 
@@ -118,8 +153,7 @@ class Engine:
             late = max(0.0, at - memory.last_round - ctx.settings.interval)
         memory.last_round = at
         beats = ctx.liveness.read()
-        look = detector.look(memory.watch, beats, at, ctx.settings.rules)
-        memory.watch = look.state
+        look = self._eyes.look(beats, at)
         by_host = {beat.host: beat for beat in beats}
         services = self._services(at)
         arm = ctx.store.arm_state()
@@ -130,8 +164,12 @@ class Engine:
             services=services,
             records=self.registry.refresh(services, by_host),
             arm=arm,
-            watching=at - memory.began,
+            watching=at - self._eyes.began,
             loop_late=late,
+            since_take_over=(
+                at - self._acts_since if ctx.lease.taken_from else math.inf
+            ),
+            newer_release=bool(ctx.store.newer_incidents()),
             contained=frozenset(
                 subject.host
                 for subject in ctx.store.open_incidents()

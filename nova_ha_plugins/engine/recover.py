@@ -14,6 +14,7 @@ from nova_ha_plugins.engine import context
 from nova_ha_plugins.engine import look
 from nova_ha_plugins.engine import power
 from nova_ha_plugins.engine import servers
+from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
 
@@ -53,9 +54,20 @@ class Recovery:
         self, subject: incident.Incident, batch: Sequence[str]
     ) -> incident.Incident:
         """Ask for the evacuations of the batch, then go on."""
+        subject = self._taken_over(subject)
         if batch:
             subject = self._servers.begin(subject, batch)
         return self.advance(subject)
+
+    def _taken_over(self, subject: incident.Incident) -> incident.Incident:
+        """Keep that this engine acts from now on, where another one did."""
+        lease = self.ctx.lease
+        if not subject.engine or subject.token == lease.token:
+            return subject
+        return self.ctx.apply(
+            subject,
+            events.TakenOver(self.ctx.store.now(), lease.owner, lease.token),
+        )
 
     def advance(self, subject: incident.Incident) -> incident.Incident:
         """Return the incident after as many steps as can be taken now."""

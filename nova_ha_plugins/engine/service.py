@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The engine as a process: open the doors, take the lease, do rounds."""
+"""The engine as a process: open the doors, watch, act when it is its turn."""
 
 from concurrent import futures
 import functools
+from importlib import metadata
 import os
 import threading
 import time
@@ -15,8 +16,10 @@ from oslo_log import log
 
 from nova_ha_plugins.conf import policies
 from nova_ha_plugins.engine import context
+from nova_ha_plugins.engine import coordination
 from nova_ha_plugins.engine import loop
 from nova_ha_plugins.engine import probe
+from nova_ha_plugins.engine import standing
 from nova_ha_plugins.fencing import door as fencing_door
 from nova_ha_plugins.nova import door as nova_door
 from nova_ha_plugins.nova import identity as identity_door
@@ -28,6 +31,10 @@ from nova_ha_plugins.store import values
 
 LOG = log.getLogger(__name__)
 
+# Seconds for the calls that are under way when it is told to stop; the
+# process is killed a little later.
+_LAST_CALLS = 50.0
+
 
 def build(
     conf: cfg.ConfigOpts, store: store_api.Store, lease: values.Lease
@@ -36,7 +43,7 @@ def build(
     return context.Context(
         store=store,
         liveness=store_liveness.open_liveness(conf),
-        nova=nova_door.NovaDoor(conf),
+        nova=nova_door.NovaDoor(conf, token=lease.token),
         identity=identity_door.IdentityDoor(conf),
         fencing=fencing_door.FencingDoor(conf),
         probe=probe.TcpProbe(conf, store.now),
@@ -50,11 +57,7 @@ def build(
 
 
 class EngineService(cotyledon.Service):
-    """One engine process.
-
-    It refuses to work beside another engine: the lease in the store has one
-    owner, and every save checks it.
-    """
+    """One engine process: it watches until the lease is its own, then acts."""
 
     name = 'nova-ha-engine'
 
@@ -62,77 +65,170 @@ class EngineService(cotyledon.Service):
         super().__init__(worker_id)
         self.conf = conf
         self._stop = threading.Event()
+        self._ended = threading.Event()
+        self._rules = context.settings_from(conf).rules
 
     def run(self) -> None:
         """Do rounds until told to stop."""
-        store = store_api.open_store(self.conf)
-        lease = self._take_lease(store)
-        if lease is None:
-            return
-        ctx = build(self.conf, store, lease)
-        workers = max(8, self.conf.engine.fence_workers * 2)
         try:
-            with futures.ThreadPoolExecutor(workers) as pool:
-                self._rounds(loop.Engine(ctx, pool), ctx)
+            self._run()
+        finally:
+            self._ended.set()
+
+    def _run(self) -> None:
+        store = store_api.open_store(self.conf)
+        eyes = loop.Eyes(time.monotonic(), self._rules)
+        own = leases.own_name()
+        ttl = self.conf.engine.lease_ttl
+        url = self.conf.coordination.backend_url or ''
+        locks = coordination.Locks(url, own, min(0.5, ttl / 10))
+        stands = standing.Standing(
+            store,
+            locks,
+            own,
+            ttl,
+            {
+                'release': metadata.version('nova-ha-plugins'),
+                'backend': coordination.label(url),
+            },
+            lambda: self._is_warm(eyes),
+            _end_now,
+        )
+        locks.start()
+        keeper = threading.Thread(
+            target=stands.keep,
+            args=(self._stop, self._rules.timeout),
+            name='standing',
+            daemon=True,
+        )
+        keeper.start()
+        self._watch(stands, eyes)
+        if stands.refusal:
+            LOG.error('nova-ha-engine does not run: %s.', stands.refusal)
+            os._exit(standing.REFUSED)
+        if stands.lease is not None:
+            self._act(store, stands.lease, stands, eyes)
+        self._end(store, stands, locks, own)
+
+    def _is_warm(self, eyes: loop.Eyes) -> bool:
+        return time.monotonic() - eyes.began >= self.conf.engine.warm_up
+
+    def _watch(self, stands: standing.Standing, eyes: loop.Eyes) -> None:
+        """Listen to the heartbeats, and do nothing else, while not acting."""
+        liveness = store_liveness.open_liveness(self.conf)
+        told = False
+        while not (self._stop.is_set() or stands.changed.is_set()):
+            self._open_again(stands, eyes)
+            try:
+                eyes.look(liveness.read(), time.monotonic())
+            except errors.AWAY as error:
+                # What was not heard meanwhile is for the detector to judge.
+                LOG.debug('The heartbeats could not be read: %s', error)
+            stands.changed.wait(self.conf.engine.interval)
+            if not told and stands.lease is None:
+                LOG.info('It watches; another engine acts')
+                told = True
+
+    def _open_again(self, stands: standing.Standing, eyes: loop.Eyes) -> None:
+        if stands.stood_still.is_set():
+            stands.stood_still.clear()
+            eyes.open(time.monotonic())
+            LOG.warning(
+                'This process stood still: what it saw before is too old, '
+                'and no new host is fenced for %.0f s',
+                self.conf.engine.warm_up,
+            )
+
+    def _act(
+        self,
+        store: store_api.Store,
+        lease: values.Lease,
+        stands: standing.Standing,
+        eyes: loop.Eyes,
+    ) -> None:
+        ctx = build(self.conf, store, lease)
+        pool = futures.ThreadPoolExecutor(
+            max(8, self.conf.engine.fence_workers * 2)
+        )
+        engine = loop.Engine(ctx, pool, eyes)
+        try:
+            while not self._stop.is_set():
+                self._open_again(stands, eyes)
+                began = stands.round_began = time.monotonic()
+                self._round(engine)
+                took = time.monotonic() - began
+                stands.round_began = None
+                self._stop.wait(max(0.05, ctx.settings.interval - took))
         except values.LeaseLost as error:
-            LOG.error(
-                'Another engine took over (%s); this one stops before it '
-                'does anything more.',
+            ctx.stopping.set()
+            _end_now(str(error))
+        ctx.stopping.set()
+        pool.shutdown(wait=True)
+
+    @staticmethod
+    def _round(engine: loop.Engine) -> None:
+        try:
+            engine.round()
+        except values.LeaseLost:
+            raise
+        except Exception:
+            # Whatever went wrong, the process must live to try again:
+            # nothing else would recover the hosts meanwhile.
+            LOG.exception('A round failed; the next one begins anew')
+
+    def _end(
+        self,
+        store: store_api.Store,
+        stands: standing.Standing,
+        locks: coordination.Locks,
+        own: str,
+    ) -> None:
+        """Let another engine act at once: every call has come back."""
+        try:
+            if stands.lease is not None:
+                store.release_lease(stands.lease)
+            store.forget_engine(own)
+        except errors.AWAY as error:
+            LOG.warning(
+                'The lease could not be given back: %s. Another engine takes '
+                'it when it has run out.',
                 error,
             )
-            os._exit(3)
-        store.release_lease(lease)
-
-    def _rounds(self, engine: loop.Engine, ctx: context.Context) -> None:
-        LOG.info(
-            "Engine '%(owner)s' took the lease (token %(token)d)",
-            {'owner': ctx.lease.owner, 'token': ctx.lease.token},
-        )
-        while not self._stop.is_set():
-            began = time.monotonic()
-            try:
-                engine.round()
-            except values.LeaseLost:
-                ctx.stopping.set()
-                raise
-            except Exception:
-                # Whatever went wrong, the process must live to try again:
-                # nothing else would recover the hosts meanwhile.
-                LOG.exception('A round failed; the next one begins anew')
-            took = time.monotonic() - began
-            self._stop.wait(max(0.05, ctx.settings.interval - took))
-        ctx.stopping.set()
-
-    def _take_lease(self, store: store_api.Store) -> values.Lease | None:
-        owner = leases.own_name()
-        told = False
-        while not self._stop.is_set():
-            try:
-                return store.take_lease(owner, self.conf.engine.lease_ttl)
-            except errors.AWAY as error:
-                if not isinstance(error, values.LeaseHeld):
-                    LOG.warning(
-                        'The store does not give the lease: %s. Tried again.',
-                        error,
-                    )
-                elif not told:
-                    LOG.warning(
-                        '%s. Two engines need a coordination service, which '
-                        'this release does not have: this one waits and does '
-                        'nothing.',
-                        error,
-                    )
-                    told = True
-                self._stop.wait(1.0)
-        return None
+        locks.stop()
 
     def terminate(self) -> None:
-        """Finish the running round and stop."""
+        """Finish the running round and every call, then stop.
+
+        When this returns the process ends.
+        """
         self._stop.set()
+        self._ended.wait(_LAST_CALLS)
+
+
+def _end_now(why: str) -> None:
+    """End the process: another engine acts, nothing more may be done."""
+    LOG.error(
+        'Another engine took over (%s); this one stops before it does '
+        'anything more.',
+        why,
+    )
+    os._exit(standing.TAKEN_OVER)
 
 
 def serve(conf: cfg.ConfigOpts) -> None:
-    """Run the engine until a signal ends it."""
+    """Run the engine until a signal ends it.
+
+    The process above the engine starts it again when it ended, as a watcher;
+    but not one that was refused.
+    """
     manager: typing.Any = cotyledon.ServiceManager()
     manager.add(EngineService, workers=1, args=(conf,))
+    manager.register_hooks(on_dead_worker=_end_when_refused)
     manager.run()
+
+
+def _end_when_refused(
+    _service: typing.Any, _worker: typing.Any, code: int
+) -> None:
+    if code == standing.REFUSED:
+        os._exit(standing.REFUSED)

@@ -116,6 +116,7 @@ class Client:
         document: dict[str, typing.Any],
         *,
         microversion: str,
+        headers: dict[str, str] | None = None,
     ) -> None:
         """Have something done; any 2xx says that it was accepted.
 
@@ -123,7 +124,7 @@ class Client:
         :raises doors.Refused: answered with 4xx; nothing happened.
         :raises doors.Unanswered: it may or may not have happened.
         """
-        self._call(method, path, what, document, None, microversion)
+        self._call(method, path, what, document, None, microversion, headers)
 
     def _call(
         self,
@@ -133,6 +134,7 @@ class Client:
         document: dict[str, typing.Any] | None,
         params: dict[str, str] | None,
         microversion: str | None,
+        headers: dict[str, str] | None = None,
     ) -> str:
         request_id = f'req-{uuid.uuid4()}'
         deadline = time.monotonic() + self._timeout
@@ -153,6 +155,7 @@ class Client:
                 headers={
                     'Accept': 'application/json',
                     'Accept-Encoding': 'identity',
+                    **(headers or {}),
                 },
                 raise_exc=False,
                 redirect=False,

@@ -39,6 +39,9 @@ MICROVERSION = '2.94'
 # Never 2.88 or higher: see above.
 HYPERVISOR_MICROVERSION = '2.87'
 
+# Of every call that changes something; see ``nova_ha_plugins.api.token``.
+LEASE_HEADER = 'X-Nova-HA-Token'
+
 REASON_PREFIX = 'nova-ha: '
 # nova.api.openstack.compute.schemas.services: disabled_reason, maxLength.
 REASON_LIMIT = 255
@@ -52,9 +55,15 @@ _Item = dict[str, typing.Any]
 class NovaDoor:
     """Reads and changes nova; satisfies ``doors.Nova``."""
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
-        """Keep the configuration; keystone is asked at the first call."""
+    def __init__(self, conf: cfg.ConfigOpts, token: int = 0) -> None:
+        """Keep the configuration; keystone is asked at the first call.
+
+        :param token: of the lease under which nova is asked to change
+            something; nova's API refuses an older one than the newest. 0
+            sends none.
+        """
         self._conf = conf
+        self._headers = {LEASE_HEADER: str(token)} if token else {}
         self._cached_client: client.Client | None = None
 
     @property
@@ -184,6 +193,7 @@ class NovaDoor:
             f"{verb} server '{server_uuid}'",
             body,
             microversion=MICROVERSION,
+            headers=self._headers,
         )
 
     def _update(self, service_uuid: str, body: _Item, verb: str) -> None:
@@ -193,6 +203,7 @@ class NovaDoor:
             f"{verb} compute service '{service_uuid}'",
             body,
             microversion=MICROVERSION,
+            headers=self._headers,
         )
 
     def _addresses(self) -> dict[str, str]:

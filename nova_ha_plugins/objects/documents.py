@@ -15,6 +15,11 @@ from nova_ha_plugins.objects import incident
 
 Value = typing.TypeVar('Value')
 
+
+class NewerReleaseError(ValueError):
+    """A document has a version that this release does not know."""
+
+
 # Objects are known once their module is imported; these are all there are.
 MODULES = (fact, host, incident)
 
@@ -43,8 +48,8 @@ def loads(core: type[Value], text: str) -> Value:
     what a round reads has not changed since the last.
 
     :param core: the dataclass that the document must hold.
-    :raises ValueError: the document holds something else, or a version that
-        this release does not know.
+    :raises NewerReleaseError: a newer release has written it.
+    :raises ValueError: the document holds something else.
     """
     return typing.cast(Value, _read(base.object_of(core).obj_name(), text))
 
@@ -54,7 +59,7 @@ def _read(name: str, text: str) -> typing.Any:
     try:
         obj = base.HaObject.obj_from_primitive(json.loads(text))
     except exception.IncompatibleObjectVersion as error:
-        raise ValueError(
+        raise NewerReleaseError(
             f'Document of object {error.kwargs["objname"]!r} has version '
             f'{error.kwargs["objver"]!r}, expected at most '
             f'{error.kwargs["supported"]!r}: it was written by a newer release'

@@ -22,6 +22,7 @@ from nova_ha_plugins.recovery import fence
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import notes
 from nova_ha_plugins.recovery import records
+from nova_ha_plugins.recovery import takeover
 from nova_ha_plugins.recovery import waits
 
 Phase = incident.Phase
@@ -108,6 +109,8 @@ def step(
     """
     if isinstance(event, events.Suspected):
         return _suspected(subject, event)
+    if isinstance(event, events.TakenOver):
+        return takeover.taken_over(subject, event)
     if isinstance(event, events.Released):
         return _released(subject, event)
     if isinstance(event, events.Attested):

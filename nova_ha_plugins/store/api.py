@@ -100,7 +100,7 @@ class Store:
         found = self._db.read(
             lambda connection: inbox.pending(connection, limit)
         )
-        return tuple(documents.loads(facts.Fact, text) for text in found)
+        return ledger.known(facts.Fact, found)
 
     def fact(self, uuid: str) -> facts.Fact | None:
         """One fact, pending or settled."""
@@ -122,7 +122,11 @@ class Store:
     # Incidents
 
     def open_incidents(self) -> tuple[core.Incident, ...]:
-        """Every incident that is not closed, oldest first."""
+        """Every incident that is not closed, oldest first.
+
+        But for those that a newer release has written; see
+        ``newer_incidents``.
+        """
         table = models.incidents
         return self._load(
             core.Incident,
@@ -130,6 +134,10 @@ class Store:
             .where(table.c.open_key.is_not(None))
             .order_by(table.c.opened_at, table.c.uuid),
         )
+
+    def newer_incidents(self) -> tuple[str, ...]:
+        """Hosts with an open incident that only a newer release can read."""
+        return self._db.read(ledger.newer)
 
     def open_incident_of(self, host: str) -> core.Incident | None:
         """The open incident of a host."""
@@ -460,14 +468,12 @@ class Store:
         found = self._db.read(
             lambda connection: connection.execute(query).scalars().all()
         )
-        return tuple(documents.loads(kind, text) for text in found)
+        return ledger.known(kind, found)
 
     def _one(self, clause: sa.ColumnElement[bool]) -> core.Incident | None:
-        found = self._load(
-            core.Incident,
-            sa.select(models.incidents.c.document).where(clause),
-        )
-        return found[0] if found else None
+        query = sa.select(models.incidents.c.document).where(clause)
+        text = self._db.read(lambda found: found.execute(query).scalar())
+        return None if text is None else ledger.read(text)
 
 
 def open_store(conf: cfg.ConfigOpts) -> Store:

@@ -2,6 +2,8 @@
 
 """The rows behind incidents and their epochs, inside a transaction."""
 
+import collections.abc
+import contextlib
 import typing
 
 from oslo_db import exception as db_exception
@@ -16,6 +18,47 @@ from nova_ha_plugins.recovery import machine
 from nova_ha_plugins.store import database
 from nova_ha_plugins.store import models
 from nova_ha_plugins.store import values
+
+
+Value = typing.TypeVar('Value')
+
+
+def known(
+    kind: type[Value], texts: collections.abc.Iterable[str]
+) -> tuple[Value, ...]:
+    """What this release can read of what is stored.
+
+    What a newer release wrote is left to it.
+    """
+    found = []
+    for text in texts:
+        with contextlib.suppress(documents.NewerReleaseError):
+            found.append(documents.loads(kind, text))
+    return tuple(found)
+
+
+def newer(connection: sa.Connection) -> tuple[str, ...]:
+    """Hosts with an open incident that only a newer release can read."""
+    table = models.incidents
+    rows = connection.execute(
+        sa.select(table.c.host, table.c.document)
+        .where(table.c.open_key.is_not(None))
+        .order_by(table.c.host)
+    )
+    return tuple(
+        row.host for row in rows if not known(core.Incident, (row.document,))
+    )
+
+
+def read(text: str) -> core.Incident:
+    """The incident in a document.
+
+    :raises NewerRelease: a newer release has written it.
+    """
+    try:
+        return documents.loads(core.Incident, text)
+    except documents.NewerReleaseError as error:
+        raise values.NewerRelease(str(error)) from error
 
 
 def columns(incident: core.Incident) -> dict[str, typing.Any]:

@@ -11,6 +11,7 @@ The tree of errors::
         Conflict        somebody saved the incident in between: load it again
         LeaseHeld       another engine is at work
         LeaseLost       another engine took over: stop acting
+        NewerRelease    a newer release has written it: upgrade this one
 """
 
 import dataclasses
@@ -54,6 +55,10 @@ class LeaseHeld(StoreError):
 
 class LeaseLost(StoreError):
     """The lease belongs to another engine now."""
+
+
+class NewerRelease(StoreError):
+    """What was asked for was written by a newer release."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 """The store and the heartbeats in memory, under the rules of the real ones.
 
-Each engine has an ``Access`` of its own, which can be cut. When an engine
-starts, what is saved goes through the documents of the versioned objects: a
-field that does not survive a restart is found out.
+Each engine has an ``Access`` of its own, which can be cut. When an engine starts, what is saved goes through the documents of the
+versioned objects: a field that does not survive a restart is found out.
 """
 
 from collections.abc import Callable
@@ -13,7 +12,6 @@ import typing
 
 from nova_ha_plugins.objects import documents
 from nova_ha_plugins.recovery import facts
-from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.store import values
@@ -106,15 +104,6 @@ class Store:
             if host in (None, subject.host)
         ]
         return tuple(found[:limit])
-
-    def recent_fences(self, since: float) -> tuple[gates.PastFence, ...]:
-        return tuple(
-            gates.PastFence(each.host, each.domain, each.fence.intended_at)
-            for each in self.by_uuid.values()
-            if each.fence is not None
-            and each.phase in incident.CLOSED_PHASES
-            and (each.closed_at or each.updated_at) >= since
-        )
 
     def next_epoch(self, host: str) -> int:
         self.epochs[host] = self.epochs.get(host, 0) + 1
@@ -259,7 +248,6 @@ _READING = frozenset(
         'now',
         'pending_facts',
         'open_incidents',
-        'recent_fences',
         'incidents',
         'arm_state',
         'brakes',
