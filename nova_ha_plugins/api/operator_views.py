@@ -91,14 +91,16 @@ def waits(subjects: abc.Iterable[core.Incident]) -> list[Item]:
 
 def engine(state: values.EngineState) -> Item:
     """One engine process, as it last said of itself."""
+    told = state.told
     return {
         'name': state.name,
-        'role': state.told.get('role'),
+        'role': 'acting' if told.get('acting') else 'watching',
         'alive': state.age < state.ttl,
+        'warm': bool(told.get('warm')),
+        'token': told.get('token') or None,
+        'release': told.get('release'),
         'age': round(state.age, 3),
         'ttl': state.ttl,
-        'since': _time(state.told.get('since')),
-        'release': state.told.get('release'),
     }
 
 

@@ -60,14 +60,99 @@ class Evidence(_Lines):
         )
 
 
+class Channels(_Lines):
+    """What is known of a host at the moment when somebody decides."""
+
+    def line(self, element: typing.Any) -> str:
+        heard, read = element['heard_age'], element['read_age']
+        ages = [
+            text.format(age)
+            for text, age in (
+                ('last heard {:.1f} s ago', heard),
+                ('asked {:.1f} s ago', read),
+            )
+            if age is not None
+        ]
+        parts = [
+            f'{element["channel"]} {element["sign"]}',
+            ', '.join(ages) or 'never asked',
+            element['text'] or '',
+        ]
+        return ': '.join(part for part in parts if part)
+
+
+class Standings(_Lines):
+    """Incidents that are under way."""
+
+    def line(self, element: typing.Any) -> str:
+        return standing(element)
+
+
+class Waits(_Lines):
+    """Incidents that wait, and for what."""
+
+    def line(self, element: typing.Any) -> str:
+        again = _clock(element['next_look_at'])
+        return (
+            f'{element["host"]} {element["phase"]}, {element["code"]}: '
+            f'{element["reason"]}' + (f' (next look {again})' if again else '')
+        )
+
+
+class Brakes(_Lines):
+    """Maintenance and pauses that hold."""
+
+    def line(self, element: typing.Any) -> str:
+        zone = f' of zone {element["zone"]}' if element['zone'] else ''
+        until = (
+            f'until {element["until"]}Z' if element['until'] else 'for ever'
+        )
+        return (
+            f'{element["kind"]} {element["name"]}{zone} {until}, by '
+            f'{element["by"]}: {element["reason"]}'
+        )
+
+
+class Engines(_Lines):
+    """Engine processes: who acts, who watches, who fell silent."""
+
+    def line(self, element: typing.Any) -> str:
+        warm = '' if element['warm'] else ', not warm yet'
+        return (
+            f'{element["name"]}: {role(element)}{warm}, reported '
+            f'{element["age"]:.1f} s ago'
+        )
+
+
+class Words(_Lines):
+    """One word per element."""
+
+    def line(self, element: typing.Any) -> str:
+        return str(element)
+
+
+class Age(columns.FormattableColumn):  # type: ignore[type-arg]
+    """Seconds since something was heard."""
+
+    def human_readable(self) -> str:
+        return 'never' if self._value is None else f'{self._value:.1f} s ago'
+
+    def machine_readable(self) -> typing.Any:
+        return self._value
+
+
 class Servers(_Lines):
-    """Servers with what became of them."""
+    """Servers with what became of them, and when they are tried again."""
 
     def line(self, element: typing.Any) -> str:
         name = element['name'] or element['uuid']
         way = f' -> {element["destination"]}' if element['destination'] else ''
         why = f' ({element["reason"]})' if element['reason'] else ''
-        return f'{name}: {element["state"]}{way}{why}'
+        code = f', {element["code"]}' if element.get('code') else ''
+        again = _clock(element.get('retry_at'))
+        return f'{name}: {element["state"]}{code}{way}{why}' + (
+            f', next try {again}' if again else ''
+        )
 
 
 class Pairs(columns.FormattableColumn):  # type: ignore[type-arg]
@@ -101,6 +186,20 @@ def row(values: abc.Iterable[typing.Any]) -> tuple[typing.Any, ...]:
     return tuple(
         Text(value) if isinstance(value, str) else value for value in values
     )
+
+
+def standing(item: dict[str, typing.Any]) -> str:
+    """Say where an incident stands, on one line."""
+    done = ''
+    if item['servers_total']:
+        done = f', {item["servers_done"]} of {item["servers_total"]} servers'
+    why = f' ({item["code"]}: {item["reason"]})' if item['code'] else ''
+    return printable.line(f'{item["host"]}: {item["phase"]}{done}{why}')
+
+
+def role(item: dict[str, typing.Any]) -> str:
+    """Say what an engine does; what a silent one did is no news."""
+    return str(item['role']) if item['alive'] else 'silent'
 
 
 def _clock(at: str | None) -> str:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""``openstack ha ...``: what an operator sees of the recovery and says to it.
+"""``openstack ha ...``: what an operator sees of the recovery.
 
 Exit codes: 0, 1 when somebody has to act or a failure would not be seen (or
 the call failed), 3 when a host could not be fenced if it failed now; 2 stays
@@ -9,7 +9,6 @@ the usage error.
 
 import argparse
 from collections import abc
-import sys
 import time
 import typing
 
@@ -31,13 +30,15 @@ _SEES_NOTHING = frozenset({'blind', 'holding-off'})
 _ACT_NOW = frozenset({'held', 'needs-operator'})
 
 Shown = tuple[tuple[str, ...], tuple[typing.Any, ...]]
+Listed = tuple[tuple[str, ...], list[tuple[typing.Any, ...]]]
 
 
-def _add_reason(parser: argparse.ArgumentParser) -> None:
+def add_reason(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Ask for the sentence that is kept beside a deed."""
     parser.add_argument(
         '--reason',
         metavar='<reason>',
-        required=True,
+        required=required,
         help='Why; it is kept with your user ID',
     )
 
@@ -54,19 +55,26 @@ class ShowStatus(command.ShowOne):
         self.code = _status_code(status, verified == len(hosts))
         arm, engine = status['arm'], status['engine']
         rows = {
+            'state': arm['state'],
+            'state_reason': arm['state_reason'],
             'armed': arm['armed'],
             'armed_by': arm['by'],
             'armed_reason': arm['reason'],
             'armed_at': arm['at'],
-            'engine': _engine_word(engine),
+            'armed_until': arm['until'],
+            'in_flight': columns.Standings(arm['in_flight']),
+            'brakes': columns.Brakes(status['brakes']),
+            'engine': engine_word(engine),
             'engine_owner': engine['owner'] if engine else None,
             'engine_age': engine['age'] if engine else None,
+            'engines': columns.Engines(status['engines']),
             'sight': _sight(engine),
             'sight_reason': engine['sight_reason'] if engine else None,
             'open_incidents': status['open_incidents'],
             'open_incidents_by_phase': columns.Pairs(
                 status['open_incidents_by_phase']
             ),
+            'waits': columns.Waits(status['waits']),
             'servers_waiting_by_code': columns.Pairs(
                 status.get('servers_waiting_by_code')
             ),
@@ -81,7 +89,13 @@ class ShowStatus(command.ShowOne):
         return super().run(parsed_args) or self.code
 
 
-def _engine_word(engine: rest.Item | None) -> str:
+def is_silent(engine: rest.Item | None) -> bool:
+    """Whether nobody is at work."""
+    return engine is None or engine['age'] > _ENGINE_SILENT
+
+
+def engine_word(engine: rest.Item | None) -> str:
+    """Say whether the engine that acts is at work."""
     if engine is None:
         return 'never reported'
     if engine['age'] > _ENGINE_SILENT:
@@ -102,7 +116,7 @@ def _sight(engine: rest.Item | None) -> str | None:
 
 def _status_code(status: rest.Item, all_verified: bool) -> int:
     engine = status['engine']
-    if engine is None or engine['age'] > _ENGINE_SILENT:
+    if is_silent(engine) or status['arm']['state'] == 'standby':
         return 1
     if engine['sight'] in _SEES_NOTHING or status.get(
         'servers_waiting_by_code'
@@ -113,39 +127,63 @@ def _status_code(status: rest.Item, all_verified: bool) -> int:
     return 0 if all_verified else 3
 
 
-class _SetArmed(command.ShowOne):
-    armed = False
+class ListHost(command.Lister):
+    """List the hosts: heard when, and whether they can be fenced."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        _add_reason(parser)
-        return parser
+    def take_action(self, parsed_args: argparse.Namespace) -> Listed:
+        hosts = rest.connect(self.app).status()['hosts']
+        return (
+            ('Host', 'Zone', 'Heard', 'Fencing', 'Verified', 'Reason'),
+            [
+                columns.row(
+                    (
+                        item['host'],
+                        item['zone'],
+                        columns.Age(item['heartbeat_age']),
+                        item['fencing_state'],
+                        item['fencing_verified_at'],
+                        item['fencing_text'],
+                    )
+                )
+                for item in hosts
+            ],
+        )
 
-    def take_action(self, parsed_args: argparse.Namespace) -> Shown:
-        client = rest.connect(self.app)
-        state = client.set_armed(self.armed, parsed_args.reason)
-        return tuple(state), columns.row(state.values())
+
+class ListEngine(command.Lister):
+    """List the engines: which one acts, and who would take over."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Listed:
+        engines = rest.connect(self.app).status()['engines']
+        return (
+            ('Name', 'Role', 'Warm', 'Token', 'Reported', 'Release'),
+            [
+                columns.row(
+                    (
+                        item['name'],
+                        columns.role(item),
+                        item['warm'],
+                        item['token'],
+                        columns.Age(item['age']),
+                        item['release'],
+                    )
+                )
+                for item in engines
+            ],
+        )
 
 
-class Arm(_SetArmed):
-    """Let the engine fence hosts and evacuate servers."""
-
-    armed = True
-
-
-class Disarm(_SetArmed):
-    """Let the engine only observe and record what it would do."""
-
-
-class _Tell(command.ShowOne):
+class Tell(command.ShowOne):
     """A word on an incident, and what the engine makes of it."""
+
+    reason_required = True
 
     sleep: abc.Callable[[float], None] = staticmethod(time.sleep)
     clock: abc.Callable[[], float] = staticmethod(time.monotonic)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        _add_reason(parser)
+        add_reason(parser, self.reason_required)
         parser.add_argument(
             '--wait',
             metavar='<seconds>',
@@ -155,19 +193,12 @@ class _Tell(command.ShowOne):
         )
         return parser
 
-    def tell(
-        self,
-        parsed_args: argparse.Namespace,
-        subject: rest.Item,
-        action: str,
-        **words: str,
+    def wait_for_answer(
+        self, fact: rest.Item, action: str, patience: float
     ) -> Shown:
-        """Say it and wait until the engine has accepted or rejected it."""
+        """Wait until the engine has accepted or rejected a word."""
         client = rest.connect(self.app)
-        fact = client.tell(
-            subject['uuid'], action, reason=parsed_args.reason, **words
-        )
-        until = self.clock() + parsed_args.wait
+        until = self.clock() + patience
         while fact['state'] == 'pending' and self.clock() < until:
             self.sleep(0.5)
             fact = client.fact(fact['uuid'])
@@ -180,13 +211,20 @@ class _Tell(command.ShowOne):
             raise exceptions.CommandError(
                 f"The {action} of host '{fact['host']}' is in the engine's "
                 f'inbox (fact {fact["uuid"]}), and the engine has not '
-                f'answered within {parsed_args.wait:g} s: see openstack ha '
-                'status'
+                f'answered within {patience:g} s: see openstack ha status'
             )
-        return tuple(fact), columns.row(fact.values())
+        return show_fact(fact)
 
 
-class Release(_Tell):
+def show_fact(fact: rest.Item) -> Shown:
+    """Give a word with what became of it as one row."""
+    rows = dict(fact)
+    if rows.get('evidence') is not None:
+        rows['evidence'] = columns.Channels(rows['evidence'])
+    return tuple(rows), columns.row(rows.values())
+
+
+class Release(Tell):
     """Let an incident that is held go on."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -199,61 +237,12 @@ class Release(_Tell):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Shown:
-        subject = _open_incident(rest.connect(self.app), parsed_args.incident)
-        return self.tell(parsed_args, subject, 'release')
-
-
-class Attest(_Tell):
-    """Attest that a host is switched off, where no device can say so.
-
-    The engine evacuates on your word: if the host still runs, its servers
-    will run twice and destroy their disks.
-    """
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        parser.add_argument(
-            'incident',
-            metavar='<host|incident>',
-            help='Host with an open incident, or UUID of the incident',
+        client = rest.connect(self.app)
+        subject = open_incident(client, parsed_args.incident)
+        fact = client.tell(
+            subject['uuid'], 'release', reason=parsed_args.reason
         )
-        parser.add_argument(
-            '--off',
-            action='store_true',
-            required=True,
-            help='The host is off; nothing else can be attested',
-        )
-        parser.add_argument(
-            '--yes-i-saw-it-off',
-            metavar='<host>',
-            dest='again',
-            help='The name of the host once more, instead of the question',
-        )
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace) -> Shown:
-        subject = _open_incident(rest.connect(self.app), parsed_args.incident)
-        host = subject['host']
-        again = parsed_args.again
-        if again is None:
-            again = self._ask(host)
-        if again != host:
-            raise exceptions.CommandError(
-                f"Nothing was attested: expected the name '{host}' again, "
-                f"found '{again}'"
-            )
-        return self.tell(parsed_args, subject, 'attest', power='off')
-
-    def _ask(self, host: str) -> str:
-        if not sys.stdin.isatty():
-            raise exceptions.CommandError(
-                'Nothing was attested: without a terminal the name of the '
-                'host is needed again, as --yes-i-saw-it-off <host>'
-            )
-        return input(
-            f"If '{host}' still runs, its servers will run twice. Type the "
-            'name of the host that you saw switched off: '
-        )
+        return self.wait_for_answer(fact, 'release', parsed_args.wait)
 
 
 class ListIncident(command.Lister):
@@ -272,9 +261,7 @@ class ListIncident(command.Lister):
         )
         return parser
 
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[tuple[str, ...], list[tuple[typing.Any, ...]]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> Listed:
         client = rest.connect(self.app)
         found = client.incidents(parsed_args.host, parsed_args.limit)
         return (
@@ -282,9 +269,11 @@ class ListIncident(command.Lister):
                 'UUID',
                 'Host',
                 'Phase',
+                'Code',
                 'Outcome',
                 'Servers',
                 'Opened',
+                'Next look',
                 'Reason',
             ),
             [
@@ -293,9 +282,11 @@ class ListIncident(command.Lister):
                         item['uuid'],
                         item['host'],
                         item['phase'],
+                        item['code'],
                         item['outcome'],
                         columns.Pairs(item['servers_by_state']),
                         item['opened_at'],
+                        item['next_look_at'],
                         item['reason'],
                     )
                 )
@@ -325,6 +316,7 @@ class ShowIncident(command.ShowOne):
         item['fence'] = columns.Pairs(item['fence'])
         item['steps'] = columns.Pairs(item['steps'])
         item['servers'] = columns.Servers(item['servers'])
+        item['networks_lost'] = columns.Words(item['networks_lost'])
         item['timeline'] = columns.Timeline(item['timeline'])
         return tuple(item), columns.row(item.values())
 
@@ -339,7 +331,8 @@ def newest(client: rest.Client, name: str) -> rest.Item:
     return client.incident(name)
 
 
-def _open_incident(client: rest.Client, name: str) -> rest.Item:
+def open_incident(client: rest.Client, name: str) -> rest.Item:
+    """Give the open incident of that UUID or host."""
     found = newest(client, name)
     if not found['open']:
         raise exceptions.CommandError(

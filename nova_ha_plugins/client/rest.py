@@ -13,6 +13,12 @@ from nova_ha_plugins import printable
 
 Item = dict[str, typing.Any]
 
+_ROOT = '/os-instance-ha'
+
+# What the commands of operators ask for. Those of tenants ask for no version
+# and so get on with every release of the API.
+_VERSION = {'OpenStack-API-Version': 'instance-ha 1.1'}
+
 
 def connect(app: typing.Any) -> 'Client':
     """Give the client of a running ``openstack`` command."""
@@ -82,36 +88,102 @@ class Client:
         return str(found.id)
 
     def status(self) -> Item:
-        """Give arm state, engine, hosts and open incidents."""
-        return dict(self._get('/os-instance-ha')['instance_ha'])
+        """Give arm state, engines, brakes, hosts and open incidents."""
+        return dict(self._ask('')['instance_ha'])
 
-    def set_armed(self, armed: bool, reason: str) -> Item:
+    def set_armed(
+        self, armed: bool, reason: str, until: str | None = None
+    ) -> Item:
         """Arm or disarm the engine; give the new state."""
         name = 'arm' if armed else 'disarm'
-        path = '/os-instance-ha/action'
-        return dict(self._post(path, {name: {'reason': reason}})['arm'])
+        words = _words(reason=reason, until=until)
+        return dict(self._tell('/action', {name: words})['arm'])
+
+    def maintenance(self) -> list[Item]:
+        """Give the hosts in maintenance."""
+        return list(self._ask('/maintenance')['maintenance'])
+
+    def set_maintenance(
+        self, host: str, reason: str, until: str | None = None
+    ) -> Item:
+        """Put a host into maintenance."""
+        words = _words(host=host, reason=reason, until=until)
+        answer = self._tell('/maintenance', {'maintenance': words})
+        return dict(answer['maintenance'])
+
+    def unset_maintenance(self, host: str, reason: str | None = None) -> None:
+        """End the maintenance of a host."""
+        self._end(f'/maintenance/{_quote(host)}', reason)
+
+    def pauses(self) -> list[Item]:
+        """Give the pauses that hold."""
+        return list(self._ask('/pauses')['pauses'])
+
+    def set_pause(
+        self,
+        name: str,
+        reason: str,
+        until: str | None = None,
+        zone: str | None = None,
+    ) -> Item:
+        """Begin a pause, of one zone or of the whole cloud."""
+        words = _words(name=name, reason=reason, until=until, zone=zone)
+        return dict(self._tell('/pauses', {'pause': words})['pause'])
+
+    def unset_pause(self, name: str, reason: str | None = None) -> None:
+        """End a pause."""
+        self._end(f'/pauses/{_quote(name)}', reason)
+
+    def history(self, limit: int | None = None) -> list[Item]:
+        """Give what operators said, newest first."""
+        return list(self._ask('/history', _words(limit=limit))['history'])
 
     def incidents(
         self, host: str | None = None, limit: int | None = None
     ) -> list[Item]:
         """Give incidents, newest first."""
-        query = {'host': host, 'limit': limit}
-        query = {key: value for key, value in query.items() if value}
-        return list(self._get('/os-instance-ha/incidents', query)['incidents'])
+        query = _words(host=host, limit=limit)
+        return list(self._ask('/incidents', query)['incidents'])
 
     def incident(self, uuid: str) -> Item:
         """Give one incident with its evidence and timeline."""
-        path = f'/os-instance-ha/incidents/{_quote(uuid)}'
-        return dict(self._get(path)['incident'])
+        return dict(self._ask(f'/incidents/{_quote(uuid)}')['incident'])
 
     def tell(self, uuid: str, action: str, **words: str) -> Item:
-        """Put a word on an incident into the engine's inbox."""
-        path = f'/os-instance-ha/incidents/{uuid}/action'
-        return dict(self._post(path, {action: words})['fact'])
+        """Say something of an incident; an attest only begins with it."""
+        path = f'/incidents/{_quote(uuid)}/action'
+        return dict(self._tell(path, {action: words})['fact'])
 
     def fact(self, uuid: str) -> Item:
         """Give what became of such a word."""
-        return dict(self._get(f'/os-instance-ha/facts/{uuid}')['fact'])
+        return dict(self._ask(f'/facts/{_quote(uuid)}')['fact'])
+
+    def confirm(self, uuid: str, host: str) -> Item:
+        """Take the second step of an attest; now the engine gets it."""
+        path = f'/facts/{_quote(uuid)}/action'
+        return dict(self._tell(path, {'confirm': {'host': host}})['fact'])
+
+    def _ask(
+        self, path: str, query: dict[str, typing.Any] | None = None
+    ) -> typing.Any:
+        path = _ROOT + path
+        response = self._compute.get(
+            path, params=query or {}, headers=_VERSION
+        )
+        return _read(response, path)
+
+    def _tell(self, path: str, body: Item) -> typing.Any:
+        path = _ROOT + path
+        response = self._compute.post(path, json=body, headers=_VERSION)
+        return _read(response, path)
+
+    def _end(self, path: str, reason: str | None) -> None:
+        path = _ROOT + path
+        response = self._compute.delete(
+            path, params=_words(reason=reason), headers=_VERSION
+        )
+        if response.status_code != 204:
+            _read(response, path)
 
     def _get(
         self,
@@ -122,8 +194,10 @@ class Client:
         response = self._compute.get(path, params=query or {})
         return _read(response, path, hint)
 
-    def _post(self, path: str, body: Item) -> typing.Any:
-        return _read(self._compute.post(path, json=body), path)
+
+def _words(**words: typing.Any) -> Item:
+    """Give the words that were said."""
+    return {key: value for key, value in words.items() if value is not None}
 
 
 def _quote(name: str) -> str:

@@ -15,6 +15,8 @@ from osc_lib import exceptions
 from oslo_utils.fixture import uuidsentinel
 
 from nova_ha_plugins.api import compat
+from nova_ha_plugins.client import arming
+from nova_ha_plugins.client import attest
 from nova_ha_plugins.client import evacuation
 from nova_ha_plugins.client import ha
 from nova_ha_plugins.conf import database as database_conf
@@ -49,9 +51,10 @@ class CommandTestCase(base.NovaTestCase):
     def run_command(self, command, *words, stdout=None, **who):
         """Run it as cliff does; give exit code and what it printed."""
         stdout = stdout or io.StringIO()
+        self.told = io.StringIO()
         app = types.SimpleNamespace(
             stdout=stdout,
-            stderr=io.StringIO(),
+            stderr=self.told,
             options=types.SimpleNamespace(verbose_level=1, os_beta=False),
             client_manager=types.SimpleNamespace(
                 compute=connection.Connection(
@@ -61,7 +64,7 @@ class CommandTestCase(base.NovaTestCase):
             ),
         )
         running = command(app, None)
-        for name in ('sleep', 'clock'):
+        for name in ('sleep', 'clock', 'ask', 'on_terminal'):
             if name in self.doubles:
                 setattr(running, name, self.doubles[name])
         parsed = running.get_parser('openstack').parse_args(list(words))
@@ -199,16 +202,16 @@ class OperatorCommandsTest(CommandTestCase):
 
     def test_arm_and_disarm_need_a_reason_and_show_the_state(self):
         code, armed = self.run_command(
-            ha.Arm, '--reason', 'tested', '-f', 'json'
+            arming.Arm, '--reason', 'tested', '-f', 'json'
         )
-        self.run_command(ha.Disarm, '--reason', 'switch')
+        self.run_command(arming.Disarm, '--reason', 'switch')
 
         self.assertEqual(0, code)
         self.assertTrue(json.loads(armed)['armed'])
         self.assertFalse(self.store.arm_state().armed)
         self.assertEqual('switch', self.store.arm_state().reason)
         with self.assertRaises(SystemExit):
-            self.run_command(ha.Arm)
+            self.run_command(arming.Arm)
 
     def test_status_says_by_its_exit_code_who_has_to_act(self):
         never, first = self.run_command(ha.ShowStatus, '-f', 'json')
@@ -311,36 +314,114 @@ class OperatorCommandsTest(CommandTestCase):
         with self.assertRaisesRegex(exceptions.CommandError, 'no open'):
             self.run_command(ha.Release, 'host1', '--reason', 'x')
 
-    def test_attest_needs_the_name_of_the_host_twice(self):
-        self.store_incident()
-        self.answer(facts.FactState.ACCEPTED, 'Believed')
-        words = ('host1', '--off', '--reason', 'unplugged')
+    def begin_attest(self, **changes):
+        self.store_incident(**changes)
+        self.doubles['on_terminal'] = lambda: False
+        words = ('host1', '--off', '--reason', 'unplugged', '-f', 'json')
+        code, printed = self.run_command(attest.Attest, *words)
+        self.assertEqual(0, code)
+        return json.loads(printed)
 
-        for wrong in (
-            ('--yes-i-saw-it-off', 'host2'),
-            ('--yes-i-saw-it-off', ''),
+    def test_attest_without_a_terminal_takes_two_commands(self):
+        self.answer(facts.FactState.ACCEPTED, 'Believed')
+        begun = self.begin_attest(
+            readings=(
+                incident.Reading(
+                    'probe', incident.Sign.SILENT, self.store.now() - 7.0
+                ),
+            )
+        )
+        told = self.told.getvalue()
+
+        self.assertEqual('unconfirmed', begun['state'])
+        self.assertEqual('probe', begun['evidence'][0]['channel'])
+        self.assertIn(f'ha attest host1 --confirm {begun["uuid"]}', told)
+        self.assertEqual((), self.store.pending_facts())
+        code, printed = self.run_command(
+            attest.Attest, 'host1', '--confirm', begun['uuid'], '-f', 'json'
+        )
+
+        self.assertEqual(0, code)
+        confirmed = json.loads(printed)
+        self.assertEqual(
+            ('accepted', 'Believed', 'unplugged', 'admin', 'admin'),
+            tuple(
+                confirmed[key]
+                for key in ('state', 'text', 'reason', 'by', 'confirmed_by')
+            ),
+        )
+        fact = self.store.fact(begun['uuid'])
+        self.assertEqual(facts.FactKind.ATTEST, fact.kind)
+        self.assertEqual('off', fact.detail['power'])
+
+    def test_attest_on_a_terminal_shows_the_evidence_and_asks_the_name(self):
+        now = self.store.now()
+        self.store_incident(
+            readings=(
+                incident.Reading(
+                    'probe', incident.Sign.SILENT, now - 7.0, 31.0, 'no answer'
+                ),
+            )
+        )
+        self.answer(facts.FactState.ACCEPTED, 'Believed')
+        self.doubles['on_terminal'] = lambda: True
+        asked = []
+        words = ('host1', '--off', '--reason', 'unplugged')
+        for wrong in ('host2', '', 'HOST1'):
+            self.doubles['ask'] = lambda text, wrong=wrong: wrong
+            with self.assertRaisesRegex(
+                exceptions.CommandError, 'Nothing was attested.*--confirm'
+            ):
+                self.run_command(attest.Attest, *words)
+        self.assertEqual((), self.store.pending_facts())
+
+        def ask(text):
+            asked.append(text)
+            return 'host1'
+
+        self.doubles['ask'] = ask
+        code, printed = self.run_command(attest.Attest, *words)
+
+        self.assertEqual(0, code)
+        self.assertIn('run twice', asked[0])
+        self.assertRegex(
+            self.told.getvalue(),
+            r'probe silent: last heard 3[89]\.\d s ago, asked [78]\.\d s ago: '
+            'no answer',
+        )
+        self.assertIn('accepted', printed)
+
+    def test_attest_with_the_words_of_both_steps_or_of_none_is_refused(self):
+        self.store_incident()
+        for words in (
             (),
+            ('--off',),
+            ('--reason', 'x'),
+            ('--off', '--reason', 'x', '--confirm', INCIDENT),
         ):
             with self.assertRaisesRegex(
                 exceptions.CommandError, 'Nothing was attested'
             ):
-                self.run_command(ha.Attest, *words, *wrong)
-        with self.assertRaises(SystemExit):
-            self.run_command(ha.Attest, 'host1', '--reason', 'x')
+                self.run_command(attest.Attest, 'host1', *words)
         self.assertEqual((), self.store.pending_facts())
-        code, printed = self.run_command(
-            ha.Attest, *words, '--yes-i-saw-it-off', 'host1', '-f', 'json'
-        )
 
-        self.assertEqual(0, code)
-        fact = self.store.fact(json.loads(printed)['uuid'])
-        self.assertEqual(facts.FactKind.ATTEST, fact.kind)
-        self.assertEqual('off', fact.detail['power'])
+    def test_attest_of_another_host_is_not_confirmed(self):
+        begun = self.begin_attest()
+        self.store_incident(uuid=uuidsentinel.second, host='host2')
+
+        with self.assertRaisesRegex(
+            exceptions.CommandError, "about host 'host1'.*'host2' was named"
+        ):
+            self.run_command(
+                attest.Attest, 'host2', '--confirm', begun['uuid']
+            )
+
+        self.assertEqual((), self.store.pending_facts())
 
     def test_refused_calls_carry_novas_sentence(self):
         for command, words in (
             (ha.ShowStatus, ()),
-            (ha.Arm, ('--reason', 'x')),
+            (arming.Arm, ('--reason', 'x')),
             (ha.ListIncident, ()),
         ):
             with self.assertRaisesRegex(
