@@ -39,6 +39,7 @@ class Store(typing.Protocol):
     def incidents(
         self, limit: int, host: str | None = None
     ) -> tuple[incident.Incident, ...]: ...
+    def recent_fences(self, since: float) -> tuple[gates.PastFence, ...]: ...
     def save(
         self, subject: incident.Incident, lease: values.Lease, /
     ) -> incident.Incident: ...
@@ -260,6 +261,8 @@ class Snapshot:
     :ivar since_take_over: seconds since this engine took the lease from one
         that had not given it back.
     :ivar newer_release: an open incident was written by a newer release.
+    :ivar services_age: seconds since nova last listed its services.
+    :ivar brakes: maintenance and pauses that hold.
     """
 
     look: detector.Look
@@ -272,6 +275,8 @@ class Snapshot:
     contained: frozenset[str]
     since_take_over: float = math.inf
     newer_release: bool = False
+    services_age: float = 0.0
+    brakes: tuple[values.Brake, ...] = ()
 
     def newer_beat(
         self, host: str, mark: tuple[str, int] | None

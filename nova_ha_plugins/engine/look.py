@@ -2,13 +2,17 @@
 
 """Looks at a suspected host: every channel, every gate, an operator's word."""
 
-import collections
+import dataclasses
 
+from nova_ha_plugins.engine import context
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.engine import part
+from nova_ha_plugins.engine import scenes
+from nova_ha_plugins.recovery import brakes
 from nova_ha_plugins.recovery import detector
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import evidence
+from nova_ha_plugins.recovery import flapping
 from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import policy
@@ -26,6 +30,12 @@ _Readings = tuple[incident.Reading, ...]
 
 class Look(part.Part):
     """Reads the channels and decides with the gates."""
+
+    def __init__(
+        self, ctx: context.Context, snapshot: context.Snapshot
+    ) -> None:
+        super().__init__(ctx, snapshot)
+        self.scenes = scenes.Scenes(ctx, snapshot)
 
     def assess(self, subject: incident.Incident) -> incident.Incident:
         services = self.snapshot.services
@@ -47,24 +57,84 @@ class Look(part.Part):
         readings = reach.corrected(readings, doubts)
         verdict = evidence.verdict(readings)
         silent_probes = evidence.in_a_row(subject, verdict, lost)
-        hold: gates.Hold | None = None
+        found: gates.Hold | None = None
         if doubts:
             machine = self.ctx.lease.owner.partition(':')[0]
-            hold = reach.hold(subject, doubts, machine)
+            found = reach.hold(subject, doubts, machine)
         elif evidence.may_fence(verdict, lost):
-            subject, hold = self._preview(subject, now)
-        # One decision at a time: the next one must see this one's fence, or
-        # hosts that die together would pass the storm gate together.
+            subject, found = self.preview(subject, now)
+        suspect = gates.suspect_of(
+            subject, readings, silent_probes, now, found
+        )
+        case = gates.Case(suspect, self.scenes.known(subject, now), limits)
+        hold = gates.hold(case)
+        if hold is None:
+            return self._decide(subject, case)
+        return self._assessed(subject, case, hold)
+
+    def _decide(
+        self, subject: incident.Incident, case: gates.Case
+    ) -> incident.Incident:
+        """Decide with what everybody knows at this very moment.
+
+        One decision at a time: the next one must see this one's fence, or
+        hosts that die together would pass the storm gate together.
+        """
         with self.ctx.deciding:
-            hold = hold or gates.hold(
-                subject, readings, silent_probes, self._fleet(now), limits
+            now = self.ctx.store.now()
+            case = dataclasses.replace(
+                case,
+                suspect=self._heard_again(case.suspect, now),
+                scene=self.scenes.fresh(subject, now),
             )
-            return self.ctx.apply(
-                subject,
-                events.Assessed(
-                    self.ctx.store.now(), readings, silent_probes, hold, lost
-                ),
-            )
+            return self._assessed(subject, case, gates.hold(case))
+
+    def _assessed(
+        self,
+        subject: incident.Incident,
+        case: gates.Case,
+        hold: gates.Hold | None,
+    ) -> incident.Incident:
+        return self.ctx.apply(
+            subject,
+            events.Assessed(
+                self.ctx.store.now(),
+                case.suspect.readings,
+                case.suspect.silent_probes,
+                hold,
+                case.limits.management_lost,
+                case,
+            ),
+        )
+
+    def _heard_again(
+        self, suspect: gates.Suspect, now: float
+    ) -> gates.Suspect:
+        """Return the suspect as it is after one more look at the heartbeats.
+
+        Nova may have taken a minute to list the servers, and the round's look
+        is as old as that.
+        """
+        beats = {beat.host: beat for beat in self.ctx.liveness.read()}
+        later = dataclasses.replace(self.snapshot, beats=beats)
+        beat = later.newer_beat(suspect.host, self.snapshot.mark(suspect.host))
+        if beat is None:
+            return suspect
+        heard = incident.Reading(
+            evidence.HEARTBEAT,
+            incident.Sign.ALIVE,
+            now,
+            beat.age,
+            'heard while it was looked at',
+        )
+        others = (
+            reading
+            for reading in suspect.readings
+            if reading.channel != evidence.HEARTBEAT
+        )
+        return dataclasses.replace(
+            suspect, readings=(heard, *others), dead_since=None
+        )
 
     def readings(self, subject: incident.Incident, now: float) -> _Readings:
         service = self.snapshot.services.get(subject.host)
@@ -81,8 +151,15 @@ class Look(part.Part):
         networks = reach.decisive(
             readings, self.ctx.settings.limits.management_lost
         )
-        if not networks:
-            return ()
+        return self.compared(subject, readings, networks) if networks else ()
+
+    def compared(
+        self,
+        subject: incident.Incident,
+        readings: _Readings,
+        networks: tuple[str, ...],
+    ) -> tuple[reach.Doubt, ...]:
+        """Return the networks on which living hosts do not answer either."""
         probe = self.ctx.probe
         services = self.snapshot.services
         addresses = {
@@ -154,7 +231,7 @@ class Look(part.Part):
             evidence.HEARTBEAT, sign, now, host.age, look.reason
         )
 
-    def _preview(
+    def preview(
         self, subject: incident.Incident, now: float
     ) -> tuple[incident.Incident, gates.Hold | None]:
         """List the servers before the decision: none, no fence."""
@@ -170,63 +247,6 @@ class Look(part.Part):
             return subject, None
         return self.ctx.apply(subject, events.Listed(now, listed)), None
 
-    def _fleet(self, now: float) -> gates.Fleet:
-        snapshot = self.snapshot
-        timeout = self.ctx.settings.rules.timeout
-        silent = {
-            host.host
-            for host in snapshot.look.hosts
-            if host.silent_for >= timeout
-        } - snapshot.contained
-        arm = snapshot.arm
-        opened = self.ctx.store.open_incidents()
-        # The open ones also when there were many since: a flood of false
-        # alarms must not push a fence out of sight.
-        past = {
-            each.uuid: each
-            for each in (*self.ctx.store.incidents(limit=500), *opened)
-        }
-        fences = tuple(
-            gates.PastFence(each.host, each.domain, each.fence.intended_at)
-            for each in past.values()
-            if each.fence is not None
-        )
-        incoming = collections.Counter(
-            server.destination
-            for each in opened
-            for server in each.servers
-            if server.state == incident.ServerState.EVACUATING
-        )
-        # No step of a new incident has forced anything down yet, so whoever
-        # did is somebody else.
-        forced = {
-            service.host
-            for service in snapshot.services.values()
-            if service.forced_down
-        }
-        return gates.Fleet(
-            now=now,
-            armed=arm.armed,
-            arm_text=f'disarmed by {arm.by}: {arm.reason}',
-            watching=snapshot.watching,
-            loop_late=snapshot.loop_late,
-            blind=snapshot.look.sight
-            in (detector.Sight.BLIND, detector.Sight.HOLDING_OFF),
-            hosts=tuple(
-                gates.HostState(
-                    host=record.host,
-                    domain=record.zone,
-                    silent=record.host in silent,
-                    mapped=record.map_state == 'verified',
-                    map_text=record.map_text,
-                    foreign=record.host in forced,
-                    incoming=incoming[record.host],
-                )
-                for record in snapshot.records.values()
-            ),
-            fences=fences,
-        )
-
     def attested(
         self, subject: incident.Incident, by: str, reason: str
     ) -> events.Attested:
@@ -239,6 +259,8 @@ class Look(part.Part):
             if record and reading.system_uuid == record.system_uuid:
                 power = reading.power
         now = self.ctx.store.now()
+        limits = self.ctx.settings.limits
+        failures = self.scenes.failures(subject, now)
         return events.Attested(
             now,
             by,
@@ -246,6 +268,15 @@ class Look(part.Part):
             self.snapshot.mark(subject.host),
             self.readings(subject, now),
             power,
+            forbidden=brakes.attest_refusal(
+                self.scenes.brakes(),
+                subject.host,
+                subject.domain,
+                limits.minimum_evidence,
+            ),
+            failures=failures
+            if flapping.is_flapping(failures, limits.flap_limit)
+            else 0,
         )
 
     def probed(self, subject: incident.Incident) -> _Readings:

@@ -170,6 +170,8 @@ class Engine:
                 at - self._acts_since if ctx.lease.taken_from else math.inf
             ),
             newer_release=bool(ctx.store.newer_incidents()),
+            services_age=at - memory.services_at,
+            brakes=ctx.store.brakes(),
             contained=frozenset(
                 subject.host
                 for subject in ctx.store.open_incidents()

@@ -10,6 +10,8 @@ from nova_ha_plugins.engine import context
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.engine import look
 from nova_ha_plugins.engine import part
+from nova_ha_plugins.engine import scenes
+from nova_ha_plugins.recovery import brakes
 from nova_ha_plugins.recovery import evacuation
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import evidence
@@ -161,6 +163,9 @@ class Servers(part.Part):
             or subject.fence.state != incident.FenceState.VALID
         ):
             return subject
+        paused = brakes.batch(scenes.brakes_of(self.snapshot.brakes), subject)
+        if paused:
+            return self._hold_batch(subject, brakes.PAUSED, paused)
         seen = doors.attempt(self._look_at_servers, subject, uuids)
         if isinstance(seen, doors.DoorError):
             return self._hold_batch(

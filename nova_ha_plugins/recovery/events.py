@@ -72,12 +72,15 @@ class Assessed(Event):
     :ivar hold: why not to fence now; None means every gate is open.
     :ivar management_lost: the policy for a host whose management network
         alone is lost, as it was when the gates were asked.
+    :ivar case: what the gates were asked with; it is saved with what the
+        timeline tells of their answer.
     """
 
     readings: tuple[incident.Reading, ...]
     silent_probes: int
     hold: gates.Hold | None
     management_lost: evidence.Response = evidence.Response.ALERT
+    case: gates.Case | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +135,9 @@ class Attested(Event):
     :ivar readings: what the channels say at this moment; () if they were not
         asked.
     :ivar power: what the host's own device says at this moment.
+    :ivar forbidden: why no word may stand for a fence now, '' if it may.
+    :ivar failures: how often the host failed within the last hour, when that
+        is too often; else 0.
     """
 
     by: str
@@ -139,6 +145,8 @@ class Attested(Event):
     beat_mark: tuple[str, int] | None
     readings: tuple[incident.Reading, ...] = ()
     power: incident.Power = incident.Power.UNKNOWN
+    forbidden: str = ''
+    failures: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

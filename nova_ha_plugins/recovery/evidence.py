@@ -31,6 +31,7 @@ class Response(enum.StrEnum):
     """What is done about a host that lost one network and runs on."""
 
     ALERT = 'alert'
+    MIGRATE = 'migrate'
     FENCE = 'fence'
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""From suspicion to proof: assess a host, switch it off, read it back.
+"""Proof that a host is off: switch it off, read it back.
 
 Only a power state read as Off, from a device that names itself as the host
 named itself while it lived, or an operator's signed word, makes a fence
@@ -11,123 +11,12 @@ import dataclasses
 
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import evidence
-from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import notes
 from nova_ha_plugins.recovery import waits
 
 Phase = incident.Phase
 StepState = incident.StepState
-
-# A reason to hold that comes and goes gets one line in so many seconds.
-HELD_REPEAT = 60.0
-
-
-def identified(
-    subject: incident.Incident, event: events.Identified, _: waits.Patience
-) -> incident.Incident:
-    """Keep who the host is: what an alarm alone does not know."""
-    return dataclasses.replace(
-        subject,
-        service_uuid=event.service_uuid,
-        domain=event.domain,
-        expected_system_uuid=event.system_uuid,
-        updated_at=event.at,
-    )
-
-
-def listed_preview(
-    subject: incident.Incident, event: events.Listed, _: waits.Patience
-) -> incident.Incident:
-    return dataclasses.replace(
-        subject, servers=event.servers, updated_at=event.at
-    )
-
-
-def assessed(
-    subject: incident.Incident, event: events.Assessed, _: waits.Patience
-) -> incident.Incident:
-    verdict = evidence.verdict(event.readings)
-    subject = dataclasses.replace(
-        subject,
-        readings=event.readings,
-        silent_probes=event.silent_probes,
-        verdict=verdict,
-    )
-    may_fence = evidence.may_fence(verdict, event.management_lost)
-    if evidence.forbidding(event.readings, event.management_lost):
-        subject = dataclasses.replace(subject, answered_at=event.at)
-    if verdict == incident.Verdict.ALIVE:
-        return cancel(
-            subject, event.at, 'the host sends heartbeats; nothing was done'
-        )
-    if event.hold is not None:
-        return _held(subject, event.at, event.hold)
-    if not may_fence:
-        # The caller's gates should have held it; the core does not rely on
-        # that where a host would be switched off.
-        return _held(subject, event.at, gates.evidence_unknown(subject))
-    subject = notes.add(
-        subject, event.at, 'corroborated', _why_fenced(verdict, event)
-    )
-    return notes.add(
-        subject,
-        event.at,
-        'fencing',
-        f"Fencing of host '{subject.host}' decided",
-        phase=Phase.FENCING,
-        code='',
-        reason='',
-        next_look_at=None,
-        fence=incident.FenceRecord(
-            state=incident.FenceState.INTENDED,
-            epoch=subject.epoch,
-            attempt=1,
-            intended_at=event.at,
-        ),
-    )
-
-
-def _why_fenced(verdict: incident.Verdict, event: events.Assessed) -> str:
-    told = evidence.told(event.readings)
-    if verdict == incident.Verdict.DEAD:
-        return f'Host is dead: {told}'
-    return (
-        f'Host lost its management network and runs on: {told}; it is '
-        'switched off because [gates] management_lost = '
-        f'{event.management_lost}'
-    )
-
-
-def _held(
-    subject: incident.Incident, at: float, hold: gates.Hold
-) -> incident.Incident:
-    phase, code = Phase.HELD, f'held:{hold.code}'
-    if hold.code == gates.CORROBORATING:
-        phase, code = Phase.SUSPECTED, hold.code
-    told = any(
-        entry.code == code and at - entry.at < HELD_REPEAT
-        for entry in subject.timeline
-    )
-    changed = hold.code != subject.code and not told
-    subject = dataclasses.replace(
-        subject,
-        phase=phase,
-        code=hold.code,
-        reason=hold.reason,
-        next_look_at=at + hold.after,
-        updated_at=at,
-    )
-    if changed:
-        subject = notes.add(subject, at, code, hold.reason)
-    return subject
-
-
-def dismissed(
-    subject: incident.Incident, event: events.Dismissed, _: waits.Patience
-) -> incident.Incident:
-    """There is nothing to recover: somebody named a host that is none."""
-    return cancel(subject, event.at, event.text)
 
 
 def intent_expired(

@@ -14,6 +14,7 @@ import dataclasses
 import enum
 import typing
 
+from nova_ha_plugins.recovery import assessment
 from nova_ha_plugins.recovery import containment
 from nova_ha_plugins.recovery import evacuation
 from nova_ha_plugins.recovery import events
@@ -189,16 +190,19 @@ def _attested(
 ) -> incident.Incident:
     if event.readings:
         subject = dataclasses.replace(subject, readings=event.readings)
-    refusal = _why_not_attest(subject, event.power)
+    refusal = event.forbidden or _why_not_attest(subject, event.power)
     if refusal:
         return notes.add(
             subject,
             event.at,
             'attest-refused',
             f'{event.by} attested that the host is off; refused: {refusal}',
+            kind=incident.Kind.OPERATOR,
         )
     if subject.phase == Phase.EVACUATING:
         return _attested_again(subject, event)
+    if event.failures:
+        subject = assessment.quarantine(subject, event.at, event.failures)
     attempt = subject.fence.attempt if subject.fence else 1
     record = incident.FenceRecord(
         state=incident.FenceState.VALID,
@@ -276,10 +280,10 @@ Handler = Callable[
 ]
 
 _LOOKING: dict[type[events.Event], Handler] = {
-    events.Identified: fence.identified,
-    events.Listed: fence.listed_preview,
-    events.Assessed: fence.assessed,
-    events.Dismissed: fence.dismissed,
+    events.Identified: assessment.identified,
+    events.Listed: assessment.listed_preview,
+    events.Assessed: assessment.assessed,
+    events.Dismissed: assessment.dismissed,
 }
 
 _POWER: dict[type[events.Event], Handler] = {

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from nova_ha_plugins.objects import documents
 from nova_ha_plugins.recovery import facts
+from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident as core
 from nova_ha_plugins.store import arming
 from nova_ha_plugins.store import brakes
@@ -157,6 +158,10 @@ class Store:
             query = query.where(table.c.host == host)
         query = query.order_by(table.c.opened_at.desc(), table.c.uuid)
         return self._load(core.Incident, query.limit(limit))
+
+    def recent_fences(self, since: float) -> tuple[gates.PastFence, ...]:
+        """Fences of incidents that are over, but were not before ``since``."""
+        return self._db.read(lambda found: ledger.fences(found, since))
 
     def create(
         self, incident: core.Incident, lease: Lease | None

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from nova_ha_plugins.objects import documents
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import facts
+from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident as core
 from nova_ha_plugins.recovery import machine
 from nova_ha_plugins.store import database
@@ -108,6 +109,33 @@ def open_for(
         sa.insert(models.incidents).values(uuid=opened.uuid, **columns(opened))
     )
     return opened.uuid
+
+
+def fences(
+    connection: sa.Connection, since: float
+) -> tuple[gates.PastFence, ...]:
+    """Fences of incidents that were not over before a time.
+
+    Only documents that hold a fence record are loaded: after a false alarm of
+    a thousand hosts that is none of them. One that cannot be read counts as
+    begun when it was closed, which is later.
+    """
+    table = models.incidents
+    rows = connection.execute(
+        sa.select(table.c.host, table.c.closed_at, table.c.document)
+        .where(table.c.closed_at >= since)
+        .where(table.c.document.contains('"HaFenceRecord"', autoescape=True))
+    )
+    return tuple(_fence(*row) for row in rows)
+
+
+def _fence(host: str, closed_at: float, document: str) -> gates.PastFence:
+    try:
+        found = documents.loads(core.Incident, document)
+    except documents.NewerReleaseError:
+        return gates.PastFence(host, '', closed_at)
+    at = found.fence.intended_at if found.fence else closed_at
+    return gates.PastFence(host, found.domain, at)
 
 
 def next_epoch(connection: sa.Connection, host: str) -> int:

@@ -12,6 +12,7 @@ import typing
 
 from nova_ha_plugins.objects import documents
 from nova_ha_plugins.recovery import facts
+from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.store import values
@@ -104,6 +105,19 @@ class Store:
             if host in (None, subject.host)
         ]
         return tuple(found[:limit])
+
+    def newer_incidents(self) -> tuple[str, ...]:
+        """Hosts whose open incident a newer release wrote."""
+        return tuple(sorted(self.newer))
+
+    def recent_fences(self, since: float) -> tuple[gates.PastFence, ...]:
+        return tuple(
+            gates.PastFence(each.host, each.domain, each.fence.intended_at)
+            for each in self.by_uuid.values()
+            if each.phase in incident.CLOSED_PHASES
+            and each.fence is not None
+            and (each.closed_at or 0.0) >= since
+        )
 
     def next_epoch(self, host: str) -> int:
         self.epochs[host] = self.epochs.get(host, 0) + 1
@@ -252,6 +266,9 @@ _READING = frozenset(
         'arm_state',
         'brakes',
         'engines',
+        'lease_state',
+        'newer_incidents',
+        'recent_fences',
         'host_records',
     }
 )

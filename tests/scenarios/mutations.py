@@ -238,10 +238,10 @@ def _any_source(real: typing.Any) -> typing.Any:
 
 
 def _expiring(real: typing.Any) -> typing.Any:
-    def hold(subject: incident.Incident, *args: typing.Any) -> typing.Any:
-        found = real(subject, *args)
-        held = [e for e in subject.timeline if e.code.startswith('held:')]
-        if found and held and subject.updated_at - held[0].at > 60.0:
+    def hold(case: gates.Case) -> gates.Hold | None:
+        found: gates.Hold | None = real(case)
+        since = case.suspect.dead_since
+        if found and since is not None and case.scene.now - since > 60.0:
             return None
         return found
 

@@ -168,27 +168,34 @@ def record(status, uuid='mig-1', destination=None, server_uuid='vm-1'):
     )
 
 
-def host_state(name=HOST, **changes):
-    given = {
-        'domain': 'az1',
-        'silent': name == HOST,
-        'mapped': True,
-        **changes,
-    }
-    return gates.HostState(host=name, **given)
+def domain(name='az1', hosts=10, silent=1, **changes):
+    return gates.Domain(name, hosts, silent, **changes)
 
 
-def fleet(count=10, **changes):
+def scene(hosts=10, **changes):
     """Return a cloud of hosts of az1 in which only HOST is silent."""
     given = {
         'now': NOW,
         'armed': True,
         'arm_text': 'armed by alice: ready',
         'watching': 3600.0,
-        'loop_late': 0.0,
-        'blind': False,
-        'hosts': tuple(host_state(f'cmp-{n}') for n in range(1, count + 1)),
-        'fences': (),
+        'hosts': hosts,
+        'silent': 1,
+        'newest_silence': 3.0,
+        'domains': (domain(hosts=hosts),),
         **changes,
     }
-    return gates.Fleet(**given)
+    return gates.Scene(**given)
+
+
+def case(subject=None, probes=2, limits=None, found=None, **changes):
+    """Return what the gates are asked with; signs of channels by name."""
+    signs = {
+        name: changes.pop(name)
+        for name in ('heartbeat', 'probe', 'nova', 'storage')
+        if name in changes
+    }
+    suspect = gates.suspect_of(
+        subject or make(), readings(**signs), probes, NOW, found
+    )
+    return gates.Case(suspect, scene(**changes), limits or gates.Limits())
