@@ -1,12 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Databases for tests: a SQLite file each, or a fresh one of a real server.
+"""Databases for tests: a SQLite file each, or a fresh one of a real server."""
 
-NOVA_HA_TEST_POSTGRESQL and NOVA_HA_TEST_MYSQL may hold the URL of a server
-where the user may create databases.
-"""
-
-import os
+from collections.abc import Callable
 import pathlib
 import tempfile
 import unittest
@@ -18,6 +14,7 @@ import sqlalchemy as sa
 from nova_ha_plugins.conf import config
 from nova_ha_plugins.store import api
 from nova_ha_plugins.store import schema
+from tests import servers
 
 
 def configuration(url: str) -> cfg.ConfigOpts:
@@ -38,13 +35,14 @@ class Sqlite:
 class Server:
     """One new database of a server, dropped after the test."""
 
-    def __init__(self, variable: str) -> None:
-        self._variable = variable
+    def __init__(self, name: str, find: Callable[[], str]) -> None:
+        self._name = name
+        self._find = find
 
     def make_url(self, test: unittest.TestCase) -> str:
-        given = os.environ.get(self._variable)
+        given = self._find()
         if not given:
-            test.skipTest(f'{self._variable} names no server')
+            test.skipTest(f'No {self._name}: tools/env --lab installs it')
         name = f'nova_ha_test_{uuid.uuid4().hex}'
         server = sa.create_engine(given, isolation_level='AUTOCOMMIT')
         test.addCleanup(server.dispose)
@@ -62,8 +60,8 @@ def _drop(server: sa.Engine, name: str) -> None:
 
 
 SQLITE = Sqlite()
-POSTGRESQL = Server('NOVA_HA_TEST_POSTGRESQL')
-MYSQL = Server('NOVA_HA_TEST_MYSQL')
+POSTGRESQL = Server('PostgreSQL', servers.postgresql)
+MYSQL = Server('MariaDB', servers.mariadb)
 
 
 class StoreTestCase(unittest.TestCase):
