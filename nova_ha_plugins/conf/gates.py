@@ -48,6 +48,71 @@ so that a cascade is seen as one.
 """,
     ),
     cfg.FloatOpt(
+        'healthy_delay',
+        default=60.0,
+        min=0.0,
+        help="""
+Seconds for which a host that is back must send heartbeats before forced_down
+is cleared and nova may use it again. Long enough to see a host that fails
+again soon after it booted.
+""",
+    ),
+    cfg.IntOpt(
+        'storm_max_domains',
+        default=2,
+        min=0,
+        help="""
+Failure domains (availability zones) in which hosts may be fenced within
+storm_window; hosts of a further one are held. Failures in several domains at
+once are more likely one of the network between them. 0 for no such cap, where
+the zones are many and small.
+""",
+    ),
+    cfg.FloatOpt(
+        'storm_interval',
+        default=10.0,
+        min=0.0,
+        max=600.0,
+        help="""
+Seconds between two fences in one failure domain, so that a person, or the
+next look at the heartbeats, can notice a cascade while it runs. 0 for none.
+""",
+    ),
+    cfg.FloatOpt(
+        'storm_cooldown',
+        default=60.0,
+        min=0.0,
+        max=600.0,
+        help="""
+When more hosts fell silent within storm_window than may be fenced in it,
+nothing new is fenced before no further host fell silent for this many seconds.
+Then those that are still silent go on, one after the other, as far as
+storm_max_hosts and storm_max_share allow. As long as a switch or a router of
+yours takes to come back by itself.
+""",
+    ),
+    cfg.FloatOpt(
+        'kdump_wait',
+        default=0.0,
+        min=0.0,
+        max=600.0,
+        help="""
+Seconds for which a host must have been dead before it is switched off, so that
+a kernel that crashed can write its dump. Its servers wait as long. 0 where no
+dump is written; else somewhat more than the largest dump takes.
+""",
+    ),
+    cfg.IntOpt(
+        'flap_limit',
+        default=3,
+        min=0,
+        help="""
+Failures of one host within an hour that make it flapping. It is still fenced
+and its servers are recovered; when it comes back its compute service stays
+disabled until ``openstack ha release``. 0 for never.
+""",
+    ),
+    cfg.FloatOpt(
         'loop_late_max',
         default=10.0,
         min=1.0,
@@ -65,29 +130,6 @@ round. Several times [engine] interval.
         help="""
 When more than this share of all hosts is silent at once, monitoring is taken
 to be blind and nothing new is fenced.
-""",
-    ),
-    cfg.StrOpt(
-        'management_lost',
-        default='alert',
-        choices=[
-            (
-                'alert',
-                'The incident is held with the code management-lost; nothing '
-                'is fenced, and the servers of the host run on.',
-            ),
-            (
-                'fence',
-                'The host goes on like a dead one, through every other gate: '
-                'it is switched off, read back as off, and evacuated.',
-            ),
-        ],
-        help="""
-What is done about a host whose heartbeats and whose probe over the management
-network are silent while it answers on another network of the fencing map (its
-key ``networks``). Its servers probably run and are reachable; with ``fence``
-they are interrupted, because nova cannot manage them any more. A host that
-answers the probe of the management network is never fenced.
 """,
     ),
 ]

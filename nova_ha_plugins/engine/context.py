@@ -20,6 +20,7 @@ from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
+from nova_ha_plugins.recovery import networks
 from nova_ha_plugins.recovery import pacing
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.recovery import waits
@@ -78,6 +79,9 @@ class Settings:
     verify_interval: float
     interval: float
     call_deadline: float = 2.0
+    network_rules: networks.Rules = dataclasses.field(
+        default_factory=networks.Rules
+    )
 
 
 def settings_from(conf: cfg.ConfigOpts) -> Settings:
@@ -87,11 +91,20 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
             storm_max_hosts=conf.gates.storm_max_hosts,
             storm_max_share=conf.gates.storm_max_share,
             storm_window=conf.gates.storm_window,
+            storm_max_domains=conf.gates.storm_max_domains,
+            storm_interval=conf.gates.storm_interval,
+            storm_cooldown=conf.gates.storm_cooldown,
             loop_late_max=conf.gates.loop_late_max,
             blind_share=conf.gates.blind_share,
             warm_up=conf.engine.warm_up,
+            take_over_quiet=conf.engine.take_over_quiet,
             silent_after=conf.probe.silent_after,
-            management_lost=evidence.Response(conf.gates.management_lost),
+            kdump_wait=conf.gates.kdump_wait,
+            flap_limit=conf.gates.flap_limit,
+            minimum_evidence=incident.FenceClass(
+                conf.fencing.minimum_evidence
+            ),
+            management_lost=evidence.Response(conf.networks.management),
         ),
         caps=pacing.Caps(
             max_per_destination=conf.evacuation.max_per_destination,
@@ -102,6 +115,8 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
             unanswered_quiet=conf.engine.unanswered_quiet,
             retry_delay=conf.evacuation.retry_delay,
             max_attempts=conf.evacuation.max_attempts,
+            state_wait=conf.evacuation.state_wait,
+            healthy_delay=conf.gates.healthy_delay,
         ),
         rules=detector.Rules(
             timeout=conf.nova_ha.heartbeat_timeout,
@@ -113,6 +128,26 @@ def settings_from(conf: cfg.ConfigOpts) -> Settings:
         verify_interval=conf.fencing.verify_interval,
         interval=conf.engine.interval,
         call_deadline=conf.engine.call_deadline,
+        network_rules=_network_rules(conf),
+    )
+
+
+def _network_rules(conf: cfg.ConfigOpts) -> networks.Rules:
+    group = conf.networks
+    named = {
+        **group.others,
+        'management': group.management,
+        'storage': group.storage,
+        'tenant': group.tenant,
+    }
+    return networks.Rules(
+        responses=tuple(
+            (name, evidence.Response(named[name])) for name in sorted(named)
+        ),
+        interval=group.interval,
+        lost_after=group.lost_after,
+        together=group.together,
+        max_migrations=group.max_migrations,
     )
 
 
@@ -263,6 +298,7 @@ class Snapshot:
     :ivar newer_release: an open incident was written by a newer release.
     :ivar services_age: seconds since nova last listed its services.
     :ivar brakes: maintenance and pauses that hold.
+    :ivar picture: which networks living hosts have lost.
     """
 
     look: detector.Look
@@ -277,6 +313,9 @@ class Snapshot:
     newer_release: bool = False
     services_age: float = 0.0
     brakes: tuple[values.Brake, ...] = ()
+    picture: networks.Picture = dataclasses.field(
+        default_factory=networks.Picture
+    )
 
     def newer_beat(
         self, host: str, mark: tuple[str, int] | None

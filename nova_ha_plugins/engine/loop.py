@@ -18,8 +18,10 @@ from oslo_log import log
 from nova_ha_plugins.engine import context
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.engine import intake
+from nova_ha_plugins.engine import networks
 from nova_ha_plugins.engine import recover
 from nova_ha_plugins.engine import registry
+from nova_ha_plugins.recovery import arming
 from nova_ha_plugins.recovery import detector
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import pacing
@@ -31,6 +33,8 @@ LOG = log.getLogger(__name__)
 # Seconds for which nova's list of services is good enough to decide on.
 _SERVICES_AGE = 3.0
 _STATUS_INTERVAL = 2.0
+# A new engine has read every power device that answers after so long.
+_DEVICES_READ = 20.0
 
 _CONTAINED = frozenset(
     {
@@ -86,7 +90,7 @@ class _Memory:
     """What the engine keeps between rounds; all of it can be lost."""
 
     last_round: float | None = None
-    armed: bool | None = None
+    arm: arming.ArmState | None = None
     services: dict[str, views.ServiceView] = dataclasses.field(
         default_factory=dict
     )
@@ -114,6 +118,7 @@ class Engine:
         self.ctx = ctx
         self.executor = executor
         self.registry = registry.Registry(ctx)
+        self.networks = networks.Watch(ctx)
         self.lost = False
         self._acts_since = ctx.monotonic()
         self._eyes = eyes or Eyes(self._acts_since, ctx.settings.rules)
@@ -143,6 +148,7 @@ class Engine:
                 subject.uuid, worker.work, subject, batches[subject.uuid]
             )
         self._verify_map(snapshot)
+        self.networks.turn(snapshot, self._start)
         self._report(snapshot, subjects)
 
     def _snapshot(self) -> context.Snapshot:
@@ -157,7 +163,14 @@ class Engine:
         by_host = {beat.host: beat for beat in beats}
         services = self._services(at)
         arm = ctx.store.arm_state()
-        self._tell_changes(look, arm)
+        self._tell_sight(look)
+        contained = frozenset(
+            subject.host
+            for subject in ctx.store.open_incidents()
+            if subject.phase in _CONTAINED
+            and subject.fence is not None
+            and subject.fence.state == incident.FenceState.VALID
+        )
         return context.Snapshot(
             look=look,
             beats=by_host,
@@ -172,16 +185,11 @@ class Engine:
             newer_release=bool(ctx.store.newer_incidents()),
             services_age=at - memory.services_at,
             brakes=ctx.store.brakes(),
-            contained=frozenset(
-                subject.host
-                for subject in ctx.store.open_incidents()
-                if subject.phase in _CONTAINED
-                and subject.fence is not None
-                and subject.fence.state == incident.FenceState.VALID
-            ),
+            contained=contained,
+            picture=self.networks.picture(look, contained),
         )
 
-    def _tell_changes(self, look: detector.Look, arm: values.ArmState) -> None:
+    def _tell_sight(self, look: detector.Look) -> None:
         if look.sight in (detector.Sight.BLIND, detector.Sight.HOLDING_OFF):
             self.ctx.trouble(
                 'sight',
@@ -190,17 +198,35 @@ class Engine:
             )
         else:
             self.ctx.over('sight', 'Monitoring sees clearly again')
-        memory = self._memory
-        if memory.armed is not None and memory.armed != arm.armed:
-            LOG.info(
-                '%(what)s by %(by)s: %(reason)s',
-                {
-                    'what': 'Armed' if arm.armed else 'Disarmed',
-                    'by': arm.by,
-                    'reason': arm.reason,
-                },
-            )
-        memory.armed = arm.armed
+
+    def _armed(
+        self,
+        snapshot: context.Snapshot,
+        subjects: tuple[incident.Incident, ...],
+    ) -> arming.Arm:
+        """Return whether a failure now would be acted on; tell changes."""
+        arm, records = snapshot.arm, snapshot.records.values()
+        found = arming.look(
+            arm.armed,
+            arm.until,
+            sum(subject.phase in arming.IN_FLIGHT for subject in subjects),
+            len(records),
+            sum(record.map_state == 'verified' for record in records),
+        )
+        standby = found.state == arming.ArmState.STANDBY
+        if standby and snapshot.watching < _DEVICES_READ:
+            return found
+        before, self._memory.arm = self._memory.arm, found.state
+        if found.state == before:
+            return found
+        text = f'{found.reason} ({arm.by}: {arm.reason})'
+        if standby:
+            self.ctx.trouble('standby', text)
+        else:
+            self.ctx.over('standby', 'Fencing is available again')
+            if before is not None:
+                LOG.info('%s', text)
+        return found
 
     def _services(self, at: float) -> dict[str, views.ServiceView]:
         memory = self._memory
@@ -284,6 +310,7 @@ class Engine:
         snapshot: context.Snapshot,
         subjects: tuple[incident.Incident, ...],
     ) -> None:
+        arm = self._armed(snapshot, subjects)
         at = self.ctx.monotonic()
         if at - self._memory.status_at < _STATUS_INTERVAL:
             return
@@ -298,6 +325,9 @@ class Engine:
                 'sight_reason': snapshot.look.reason,
                 'hosts': len(snapshot.records),
                 'open_incidents': len(subjects),
+                'arm_state': arm.state.value,
+                'arm_reason': arm.reason,
+                'networks': self.networks.told(snapshot.picture),
             }
         )
 

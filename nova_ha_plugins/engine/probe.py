@@ -78,6 +78,9 @@ class TcpProbe:
         self._pool = futures.ThreadPoolExecutor(
             _COMPARING, thread_name_prefix='compare'
         )
+        self._sweepers = futures.ThreadPoolExecutor(
+            conf.networks.connections, thread_name_prefix='sweep'
+        )
 
     def probe_all(
         self, host: str, address: str
@@ -146,6 +149,25 @@ class TcpProbe:
         :param since: by the clock of the readings.
         """
         asked = [(target, self._ask(target, since)) for target in targets]
+        signs = [(target, answer.result()) for target, answer in asked]
+        return tuple(
+            reach.Witness(target.host, target.network, sign)
+            for target, sign in signs
+            if sign is not None
+        )
+
+    def sweep(
+        self, targets: collections.abc.Iterable[reach.Target]
+    ) -> tuple[reach.Witness, ...]:
+        """Return what hosts answer now; nothing is kept for comparisons.
+
+        With threads of its own: many silent hosts must not keep a suspected
+        one waiting.
+        """
+        asked = [
+            (target, self._sweepers.submit(self._sign_of, target))
+            for target in targets
+        ]
         signs = [(target, answer.result()) for target, answer in asked]
         return tuple(
             reach.Witness(target.host, target.network, sign)

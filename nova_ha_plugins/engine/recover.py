@@ -22,6 +22,8 @@ Do = machine.Do
 Phase = incident.Phase
 
 _UNDECIDED = frozenset({Phase.SUSPECTED, Phase.HELD})
+# What is done at most once in a round.
+_ONCE = frozenset({Do.FOLLOW, Do.WATCH_RETURN, Do.LEAVE})
 # Steps that one call of advance() takes at most before others get a turn.
 _STRIDE = 8
 
@@ -45,9 +47,11 @@ class Recovery:
             Do.DISABLE: service.disable,
             Do.LIST: self._servers.list_all,
             Do.FOLLOW: self._servers.follow,
+            Do.REVIEW: self._servers.review,
             Do.WATCH_RETURN: service.watch_return,
             Do.UNFORCE: service.unforce,
             Do.ENABLE: service.enable,
+            Do.LEAVE: looking.living.leave,
         }
 
     def work(
@@ -82,9 +86,7 @@ class Recovery:
                 return subject
             phase, before = subject.phase, subject
             subject = self._work[do](subject)
-            if subject is before or (
-                subject.phase == phase and do in (Do.FOLLOW, Do.WATCH_RETURN)
-            ):
+            if subject is before or (subject.phase == phase and do in _ONCE):
                 return subject
             if do == Do.ASSESS and subject.phase in _UNDECIDED:
                 # The next look must be another moment's.

@@ -264,15 +264,15 @@ class Cloud:
             work.record = None
         if self._gone(work):
             return self._end(work, 'error')
-        dest = self._choose(work.server.host)
+        dest = self.choose(work.server.host)
         if dest is None:
             work.server.vm_state, work.server.task_state = 'error', None
             return self._end(work, 'error')
         work.dest = dest
-        self._cast(dest, lambda: self._claim(work))
+        self.cast(dest, lambda: self._claim(work))
         return None
 
-    def _choose(self, source: str) -> str | None:
+    def choose(self, source: str) -> str | None:
         best: list[tuple[int, str]] = []
         for name, host in self.world.hosts.items():
             load = sum(s.host == name for s in self.servers.values())
@@ -286,7 +286,7 @@ class Cloud:
                 best.append((load, name))
         return min(best)[1] if best else None
 
-    def _cast(self, name: str, message: Callable[[], None]) -> None:
+    def cast(self, name: str, message: Callable[[], None]) -> None:
         """Send to nova-compute; it waits in the bus while nobody listens."""
         if self.serves(name):
             self.world.later(_CLAIMING, lambda: self._receive(name, message))
