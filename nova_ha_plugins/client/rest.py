@@ -220,6 +220,12 @@ def _read(response: typing.Any, path: str, hint: str = '') -> typing.Any:
         )
     if response.status_code >= 400 or body is None:
         told = f'{_sentence(body)} (HTTP {response.status_code})'
+        if response.status_code == 406:
+            told = (
+                f'{told}. The nova-ha-plugins beside nova-api are older than '
+                'this command: upgrade them, or use the command of their '
+                'release'
+            )
         if response.status_code == 403 and hint:
             told = f'{told}.{hint}'
         raise exceptions.CommandError(told)

@@ -120,26 +120,120 @@ class TextTest(unittest.TestCase):
             columns.Hosts([host, other]).human_readable(),
         )
 
+    def test_evidence_for_a_decision_has_both_ages(self):
+        told = columns.Channels(
+            [
+                {
+                    'channel': 'probe',
+                    'sign': 'silent',
+                    'heard_age': 38.04,
+                    'read_age': 7.0,
+                    'text': 'no answer',
+                },
+                {
+                    'channel': 'power',
+                    'sign': 'unknown',
+                    'heard_age': None,
+                    'read_age': None,
+                    'text': '',
+                },
+            ]
+        )
 
-class StatusTest(unittest.TestCase):
-    def test_older_api_without_waiting_servers_is_understood(self):
-        status = {
-            'engine': {'age': 1.0, 'sight': 'clear'},
-            'open_incidents_by_phase': {},
+        self.assertEqual(
+            'probe silent: last heard 38.0 s ago, asked 7.0 s ago: no answer\n'
+            'power unknown: never asked',
+            told.human_readable(),
+        )
+
+    def test_server_tells_its_code_and_its_next_try(self):
+        told = columns.Servers(
+            [
+                {
+                    'name': 'web',
+                    'uuid': 'u',
+                    'state': 'ready',
+                    'code': 'no-valid-host',
+                    'destination': None,
+                    'reason': 'No valid host',
+                    'retry_at': '2026-01-01T10:00:00.123456',
+                }
+            ]
+        )
+
+        self.assertEqual(
+            'web: ready, no-valid-host (No valid host), next try '
+            '10:00:00.123Z',
+            told.human_readable(),
+        )
+
+    def test_brake_tells_how_long_of_what_and_who(self):
+        brake = {
+            'kind': 'pause',
+            'name': 'upgrade',
+            'zone': 'az1',
+            'until': None,
+            'by': 'lena',
+            'reason': 'new switch',
+        }
+        other = {
+            **brake,
+            'kind': 'maintenance',
+            'name': 'cmp-1',
+            'zone': None,
+            'until': '2026-01-01T10:00:00.000000',
         }
 
+        self.assertEqual(
+            'pause upgrade of zone az1 for ever, by lena: new switch\n'
+            'maintenance cmp-1 until 2026-01-01T10:00:00.000000Z, by lena: '
+            'new switch',
+            columns.Brakes([brake, other]).human_readable(),
+        )
+
+    def test_engine_that_fell_silent_does_nothing_any_more(self):
+        engine = {
+            'name': 'ctl-1:7',
+            'role': 'acting',
+            'alive': True,
+            'warm': True,
+            'age': 0.52,
+        }
+        gone = {**engine, 'alive': False, 'age': 90.0}
+        new = {**engine, 'role': 'watching', 'warm': False}
+
+        self.assertEqual(
+            'ctl-1:7: acting, reported 0.5 s ago\n'
+            'ctl-1:7: silent, reported 90.0 s ago\n'
+            'ctl-1:7: watching, not warm yet, reported 0.5 s ago',
+            columns.Engines([engine, gone, new]).human_readable(),
+        )
+
+
+class StatusTest(unittest.TestCase):
+    def test_standby_is_for_somebody_to_act(self):
+        status = {
+            'arm': {'state': 'armed'},
+            'engine': {'age': 1.0, 'sight': 'clear'},
+            'open_incidents_by_phase': {},
+            'servers_waiting_by_code': {},
+        }
+        standby = {**status, 'arm': {'state': 'standby'}}
+
         self.assertEqual(0, ha._status_code(status, all_verified=True))
+        self.assertEqual(3, ha._status_code(status, all_verified=False))
+        self.assertEqual(1, ha._status_code(standby, all_verified=False))
 
     def test_silent_engine_sees_nothing_any_more(self):
         engine = {'age': 46.1, 'sight': 'clear'}
 
         self.assertEqual(
-            'silent for 46 s: it may be dead', ha._engine_word(engine)
+            'silent for 46 s: it may be dead', ha.engine_word(engine)
         )
         self.assertIn('none', ha._sight(engine))
 
     def test_engine_that_has_stopped_is_not_called_at_work(self):
         self.assertEqual(
-            'last reported 20 s ago', ha._engine_word({'age': 19.9})
+            'last reported 20 s ago', ha.engine_word({'age': 19.9})
         )
-        self.assertEqual('at work', ha._engine_word({'age': 2.0}))
+        self.assertEqual('at work', ha.engine_word({'age': 2.0}))

@@ -25,8 +25,9 @@ class Compute:
         self.answers = list(answers)
         self.calls = []
 
-    def get(self, path, params):
+    def get(self, path, params, headers=None):
         self.calls.append((path, params))
+        self.headers = headers
         return self.answers.pop(0)
 
 
@@ -100,6 +101,26 @@ class RestTest(unittest.TestCase):
             exceptions.CommandError, "^There is no server 'db'$"
         ):
             rest.Client(compute).server_id('db')
+
+    def test_operators_ask_for_our_version_and_tenants_for_none(self):
+        compute = Compute(
+            answer({'instance_ha': {}}), answer({'evacuations': []})
+        )
+
+        rest.Client(compute).status()
+        asked = compute.headers
+        rest.Client(compute).evacuations()
+
+        self.assertEqual({'OpenStack-API-Version': 'instance-ha 1.1'}, asked)
+        self.assertIsNone(compute.headers)
+
+    def test_api_that_is_older_than_the_command_is_named(self):
+        fault = {'computeFault': {'code': 406, 'message': 'Version 1.1'}}
+
+        with self.assertRaisesRegex(
+            exceptions.CommandError, '^Version 1.1 .*nova-api.*older'
+        ):
+            rest.Client(Compute(answer(fault, 406))).status()
 
     def test_strange_answers_are_errors(self):
         for strange in (answer(None), answer(None, 502), answer([], 500)):
