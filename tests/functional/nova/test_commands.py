@@ -17,6 +17,7 @@ from oslo_utils.fixture import uuidsentinel
 from nova_ha_plugins.api import compat
 from nova_ha_plugins.client import arming
 from nova_ha_plugins.client import attest
+from nova_ha_plugins.client import brakes
 from nova_ha_plugins.client import evacuation
 from nova_ha_plugins.client import ha
 from nova_ha_plugins.conf import database as database_conf
@@ -313,6 +314,150 @@ class OperatorCommandsTest(CommandTestCase):
 
         with self.assertRaisesRegex(exceptions.CommandError, 'no open'):
             self.run_command(ha.Release, 'host1', '--reason', 'x')
+
+    def run_json(self, command, *words, **who):
+        code, printed = self.run_command(command, *words, '-f', 'json', **who)
+        self.assertEqual(0, code)
+        return json.loads(printed)
+
+    def test_maintenance_is_set_listed_and_ended(self):
+        self.store.save_host_record(values.HostRecord('host1', zone='az1'))
+        self.store_incident(incident.Phase.EVACUATING)
+
+        item = self.run_json(
+            brakes.SetMaintenance,
+            *('host1', '--until', '2h', '--reason', 'disk'),
+        )
+        listed = self.run_json(brakes.ListMaintenance)
+        _, table = self.run_command(
+            brakes.SetMaintenance, 'host1', '--reason', 'fan'
+        )
+        self.run_command(
+            brakes.UnsetMaintenance, 'host1', '--reason', 'replaced'
+        )
+
+        self.assertEqual('evacuating', item['open_incident'][0]['phase'])
+        self.assertEqual(
+            [('host1', 'admin', 'disk')],
+            [(row['Host'], row['By'], row['Reason']) for row in listed],
+        )
+        self.assertEqual(item['until'], listed[0]['Until'])
+        self.assertIn('host1: evacuating, 0 of 1 servers', table)
+        self.assertEqual([], self.run_json(brakes.ListMaintenance))
+        self.assertEqual(
+            ['maintenance', 'maintenance'],
+            [row['What'] for row in self.run_json(brakes.ListHistory)],
+        )
+
+    def test_pauses_are_set_listed_and_ended(self):
+        self.store.save_host_record(values.HostRecord('host1', zone='az1'))
+
+        self.run_json(brakes.SetPause, 'upgrade', '--reason', 'new release')
+        self.run_json(
+            brakes.SetPause,
+            *('rack-4', '--zone', 'az1', '--until', '30m'),
+            *('--reason', 'cables'),
+        )
+        listed = self.run_json(brakes.ListPause)
+        self.run_command(brakes.UnsetPause, 'upgrade')
+
+        self.assertEqual(
+            [('rack-4', 'az1'), ('upgrade', None)],
+            [(row['Name'], row['Zone']) for row in listed],
+        )
+        [left] = self.run_json(brakes.ListPause)
+        self.assertEqual('rack-4', left['Name'])
+        history = self.run_json(brakes.ListHistory, '--limit', '1')
+        self.assertEqual(['rack-4'], [row['Name'] for row in history])
+
+    def test_mistakes_are_told_and_change_nothing(self):
+        self.store.save_host_record(values.HostRecord('host1', zone='az1'))
+        reason = ('--reason', 'x')
+        for command, words, told in (
+            (brakes.SetMaintenance, ('host9', *reason), "on a host 'host9'"),
+            (brakes.SetMaintenance, ('host1', '--reason', ' '), 'reason'),
+            (
+                brakes.SetMaintenance,
+                ('host1', '--until', '17:00', *reason),
+                "'17:00' is not understood",
+            ),
+            (
+                brakes.SetPause,
+                ('p', '--until', '2000-01-01T00:00Z', *reason),
+                'is over',
+            ),
+            (brakes.SetPause, ('p', '--zone', 'az9', *reason), "'az9'"),
+            (brakes.SetPause, ('two words', *reason), 'two words'),
+            (brakes.UnsetMaintenance, ('host1',), 'not in maintenance'),
+            (brakes.UnsetPause, ('p/../q',), 'pause'),
+            (arming.Disarm, ('--until', '2h', *reason), 'never armed'),
+        ):
+            with self.assertRaisesRegex(exceptions.CommandError, told):
+                self.run_command(command, *words)
+        for command in (brakes.SetMaintenance, brakes.SetPause):
+            with self.assertRaises(SystemExit):
+                self.run_command(command, 'host1')
+
+        self.assertEqual((), self.store.brake_history())
+        self.assertEqual((), self.store.arm_history())
+
+    def test_disarm_waits_until_what_was_begun_is_over(self):
+        moving = self.store_incident(incident.Phase.EVACUATING)
+        self.store.save_engine_status({'owner': 'ctl:1', 'sight': 'clear'})
+        self.run_command(arming.Arm, '--reason', 'tested')
+        now = [0.0]
+
+        def sleep(seconds):
+            now[0] += seconds
+            if now[0] == 4.0:
+                lease = self.store.take_lease('ctl', 15)
+                closed = dataclasses.replace(
+                    moving, phase=incident.Phase.CLOSED
+                )
+                self.store.save(closed, lease)
+
+        self.doubles.update(sleep=sleep, clock=lambda: now[0])
+        item = self.run_json(
+            arming.Disarm,
+            *('--reason', 'switch', '--until', '2h', '--wait'),
+        )
+
+        self.assertEqual('disarmed', item['state'])
+        self.assertIsNotNone(item['until'])
+        self.assertEqual(
+            [
+                'In flight: host1: evacuating, 0 of 1 servers',
+                'Nothing is in flight',
+            ],
+            self.told.getvalue().splitlines(),
+        )
+
+    def test_status_shows_state_brakes_engines_and_waits(self):
+        self.store.save_host_record(
+            values.HostRecord('host1', zone='az1', map_state='verified')
+        )
+        self.store.note_engine('ctl-1:7', 15.0, {'acting': True, 'warm': True})
+        self.store.save_engine_status({'owner': 'ctl-1:7', 'sight': 'clear'})
+        self.run_command(brakes.SetPause, 'upgrade', '--reason', 'new release')
+        self.run_command(arming.Arm, '--reason', 'tested', '--until', '2h')
+        self.store_incident(code='paused', next_look_at=1700000009.0)
+
+        _, table = self.run_command(ha.ShowStatus)
+        shown = self.run_json(ha.ListEngine)
+        hosts = self.run_json(ha.ListHost)
+
+        for text in (
+            'armed',
+            'pause upgrade for ever, by admin: new release',
+            'ctl-1:7: acting, reported',
+            'host1 held, paused: 2 of 3 hosts failed (next look 22:13:29',
+        ):
+            self.assertIn(text, table)
+        self.assertEqual('acting', shown[0]['Role'])
+        self.assertEqual(
+            ('host1', 'az1', 'verified'),
+            (hosts[0]['Host'], hosts[0]['Zone'], hosts[0]['Fencing']),
+        )
 
     def begin_attest(self, **changes):
         self.store_incident(**changes)
