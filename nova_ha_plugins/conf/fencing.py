@@ -30,6 +30,26 @@ incident needs an operator: it is never taken to be off by waiting. Larger than
 call_timeout and than the slowest BMC takes.
 """,
     ),
+    cfg.StrOpt(
+        'minimum_evidence',
+        default='operator-attested',
+        choices=[
+            (
+                'confirmed-off',
+                'Only a power device that reads Off proves it. Attests are '
+                'refused.',
+            ),
+            (
+                'operator-attested',
+                'A device that reads Off, or an operator who signs for it.',
+            ),
+        ],
+        help="""
+The weakest proof that a host is off after which its servers are evacuated.
+With confirmed-off the servers of a host whose device is gone stay where they
+are until the device answers again.
+""",
+    ),
     cfg.FloatOpt(
         'verify_interval',
         default=300.0,

@@ -9,7 +9,8 @@ from nova_ha_plugins.recovery import brakes
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import notes
 
-# Phases in which something was begun that a disarm lets end.
+# Phases in which something was begun that a disarm lets end. Not those of a
+# host that comes back: that may take days, and no server waits for it.
 IN_FLIGHT = frozenset(
     {
         incident.Phase.MIGRATING,
@@ -17,7 +18,6 @@ IN_FLIGHT = frozenset(
         incident.Phase.NEEDS_OPERATOR,
         incident.Phase.CONTAINING,
         incident.Phase.EVACUATING,
-        incident.Phase.RETURNING,
     }
 )
 

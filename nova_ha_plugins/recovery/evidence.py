@@ -108,7 +108,9 @@ def verdict(readings: Iterable[incident.Reading]) -> Verdict:
     ``alive`` needs a heartbeat, ``dead`` needs it and every probe silent.
     When the heartbeat is silent and a probe is answered, the host is
     ``isolated`` if the probe of the management network is silent as well, and
-    ``degraded`` otherwise. Anything else is ``unknown``.
+    ``degraded`` otherwise. Anything else is ``unknown``. That a silence must
+    be seen more than once is added by whoever counts: until then a dead host
+    is ``suspected``.
     """
     readings = tuple(readings)
     heartbeat = of(readings, HEARTBEAT)
@@ -146,9 +148,12 @@ def in_a_row(
     """
     if found not in (Verdict.DEAD, Verdict.ISOLATED):
         return 0
-    same = before.verdict == found or (
-        may_fence(before.verdict, management_lost)
-        and may_fence(found, management_lost)
+    last = before.verdict
+    if last == Verdict.SUSPECTED:
+        # It was as silent as a dead host, but not often enough.
+        last = Verdict.DEAD
+    same = last == found or (
+        may_fence(last, management_lost) and may_fence(found, management_lost)
     )
     return before.silent_probes + 1 if same else 1
 
