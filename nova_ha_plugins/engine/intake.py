@@ -28,6 +28,8 @@ LOG = log.getLogger(__name__)
 _OPERATORS_WORD = frozenset({facts.FactKind.RELEASE, facts.FactKind.ATTEST})
 # What the timeline says when an operator's word changed nothing.
 _NOT_HEEDED = frozenset({'attest-refused', 'release-ignored'})
+# An attest that no engine read for so long was about another moment.
+_ATTEST_HOLDS = 900.0
 # The periodic look leaves the alarm this much time, in heartbeat timeouts.
 _LOST_ALARM_AFTER = 2.0
 
@@ -174,6 +176,14 @@ class Intake:
         now = self.ctx.store.now()
         if fact.kind == facts.FactKind.RELEASE:
             event: events.Event = events.Released(now, fact.by, fact.reason)
+        elif now - fact.received_at > _ATTEST_HOLDS:
+            self._reject(
+                fact,
+                f'It was said {now - fact.received_at:.0f} s ago, and no '
+                f'engine read it within {_ATTEST_HOLDS:.0f} s: look at the '
+                'host again, then attest again',
+            )
+            return
         elif not self.snapshot.arm.armed:
             self._reject(
                 fact,
@@ -183,7 +193,7 @@ class Intake:
             return
         else:
             worker = look.Look(self.ctx, self.snapshot)
-            event = worker.attested(subject, fact.by, fact.reason)
+            event = worker.attested(subject, _signed(fact), fact.reason)
         last = self.ctx.apply(subject, event).timeline[-1]
         if last.code in _NOT_HEEDED:
             self._reject(fact, last.text)
@@ -217,6 +227,14 @@ class Intake:
             except values.AlreadyOpen:
                 # The webhook was quicker.
                 continue
+
+
+def _signed(fact: facts.Fact) -> str:
+    """Return who attested, and who took the second step."""
+    confirmed = fact.detail.get('confirmed_by')
+    if not confirmed:
+        return fact.by
+    return f'{fact.by} (confirmed by {confirmed})'
 
 
 def _sentence(fact: facts.Fact) -> str:
