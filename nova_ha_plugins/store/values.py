@@ -90,8 +90,12 @@ class LeaseState:
 
     @property
     def is_over(self) -> bool:
-        """Whether anybody may take it."""
-        return not self.owner or self.age >= self.ttl
+        """Whether anybody may take it.
+
+        Also when it was renewed long after now: the store's clock went back,
+        and nobody waits until it is that late again.
+        """
+        return not self.owner or not -self.ttl < self.age < self.ttl
 
 
 @dataclasses.dataclass(frozen=True)

@@ -72,6 +72,7 @@ class Migration:
     status: str = 'accepted'
     dest: str | None = None
     running: bool = True
+    kind: str = 'evacuation'
 
     @property
     def uuid(self) -> str:
@@ -132,7 +133,12 @@ class Cloud:
             origin=host,
             first_state=vm_state,
         )
-        self.world.hosts[host].guests[uuid] = vm_state == 'active'
+        # The domain of a paused server has its disk open.
+        self.world.hosts[host].guests[uuid] = vm_state in (
+            'active',
+            'paused',
+            'rescued',
+        )
 
     # --- services ---------------------------------------------------------
 
@@ -229,6 +235,41 @@ class Cloud:
             return
         self.world.hosts[host].guests[uuid] = False
         server.vm_state, server.task_state = 'stopped', None
+
+    def start(self, uuid: str) -> None:
+        self._change(uuid, 'stopped', 'powering-on', 'active')
+
+    def pause(self, uuid: str) -> None:
+        self._change(uuid, 'active', 'pausing', 'paused')
+
+    def _change(self, uuid: str, was: str, task: str, becomes: str) -> None:
+        server = self.get(uuid)
+        if server.vm_state != was or server.task_state is not None:
+            raise NovaError(409, f'{server.vm_state}/{server.task_state}')
+        server.task_state = task
+        host = server.host
+
+        def end() -> None:
+            there = self.servers.get(uuid)
+            if there is None or there.host != host or not self.serves(host):
+                return
+            self.world.hosts[host].guests[uuid] = True
+            there.vm_state, there.task_state = becomes, None
+
+        if self.serves(host):
+            self.world.later(1.0, end)
+
+    def reset(self, uuid: str) -> None:
+        """os-resetState: written to the database at once, nothing is done."""
+        server = self.get(uuid)
+        server.vm_state, server.task_state = 'active', None
+
+    def asked(self, uuid: str, task: str, becomes: str = '') -> None:
+        """Its owner asked for something that the host never did."""
+        server = self.get(uuid)
+        server.task_state = task
+        if becomes:
+            server.first_state = becomes
 
     # --- evacuation -------------------------------------------------------
 

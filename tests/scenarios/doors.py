@@ -15,8 +15,11 @@ from nova_ha_plugins.engine import doors
 from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import reach
+from nova_ha_plugins.recovery import states
 from nova_ha_plugins.recovery import views
 from tests.scenarios import cloud as cloud_
+from tests.scenarios import memory
+from tests.scenarios import live as live_
 from tests.scenarios import world as world_
 
 
@@ -43,12 +46,14 @@ class Faults:
     :ivar evacuate: what becomes of the next evacuate calls, one word each:
         'accept-504', 'lost' (never arrives), 'late' (without an answer,
         begun twenty seconds later), 'refuse-409'.
+    :ivar migrate: the same of the next live migrations.
     :ivar slow: seconds that each call to nova takes.
     """
 
     nova: str = ''
     identity: str = ''
     evacuate: list[str] = dataclasses.field(default_factory=list)
+    migrate: list[str] = dataclasses.field(default_factory=list)
     slow: float = 0.0
 
 
@@ -62,12 +67,24 @@ class Outside:
     def __init__(self, world: world_.World, cloud: cloud_.Cloud) -> None:
         self.world = world
         self.cloud = cloud
+        self.live = live_.Live(cloud)
         self.faults = Faults()
         self.trusts: dict[str, doors.TrustView] = {}
         self.readings: dict[str, tuple[float, views.PowerReading]] = {}
         self.act: Callable[[Act], None] = lambda act: None
         self.done: Callable[[Act], None] = lambda act: None
         self.lapse: Callable[[float], None] = lambda seconds: None
+
+    @staticmethod
+    def pass_filter(act: Act, store: memory.Store) -> None:
+        """Refuse a token that is not the newest, as our filter in nova does.
+
+        :raises Refused: nothing was done.
+        """
+        if store.down:
+            raise doors.Refused('503: the store does not answer', 503)
+        if act.token != store.lease_state().token:
+            raise doors.Refused(f'409: {act} of an engine of before', 409)
 
 
 class Nova:
@@ -194,6 +211,68 @@ class Nova:
     def stop(self, server_uuid: str) -> None:
         self._do('stop', server_uuid, lambda: self.cloud.stop(server_uuid))
 
+    def start(self, server_uuid: str) -> None:
+        self._do('start', server_uuid, lambda: self.cloud.start(server_uuid))
+
+    def pause(self, server_uuid: str) -> None:
+        self._do('pause', server_uuid, lambda: self.cloud.pause(server_uuid))
+
+    def reset(self, server_uuid: str) -> None:
+        self._do('reset', server_uuid, lambda: self.cloud.reset(server_uuid))
+
+    def moves(self, host: str) -> tuple[views.MigrationView, ...]:
+        self._ask()
+        return tuple(
+            views.MigrationView(
+                uuid=record.uuid,
+                server_uuid=record.server,
+                source_compute=record.source,
+                dest_compute=record.dest,
+                status=record.status,
+                created_at=str(int(record.created_at)),
+                kind=record.kind,
+            )
+            for record in reversed(self.outside.live.records)
+            if host in (record.source, record.dest)
+            and record.status not in states.MOVE_ENDED
+        )
+
+    def live_migrations(self, host: str) -> tuple[views.MigrationView, ...]:
+        self._ask()
+        return tuple(
+            views.MigrationView(
+                uuid=record.uuid,
+                server_uuid=record.server,
+                source_compute=record.source,
+                dest_compute=record.dest,
+                status=record.status,
+                created_at=str(int(record.created_at)),
+            )
+            for record in reversed(self.outside.live.records)
+            if record.source == host
+        )
+
+    def live_migrate(self, server_uuid: str) -> None:
+        faults = self.outside.faults.migrate
+        fault = faults.pop(0) if faults else ''
+        migrate = self.outside.live.migrate
+
+        def late() -> None:
+            with contextlib.suppress(cloud_.NovaError):
+                migrate(server_uuid, 'engine')
+
+        def call() -> None:
+            if fault == 'refuse-409':
+                raise doors.Refused('409: busy', 409)
+            if fault == 'late':
+                self.outside.world.later(20.0, late)
+            elif fault != 'lost':
+                migrate(server_uuid, 'engine')
+            if fault in ('lost', 'late', 'accept-504'):
+                raise doors.Unanswered('504 Gateway Timeout')
+
+        self._do('live-migrate', server_uuid, call)
+
 
 class Fencing:
     """The door to the power devices, through the map."""
@@ -280,6 +359,11 @@ class Probe:
             )
             for target in targets
         )
+
+    def sweep(
+        self, targets: Iterable[reach.Target]
+    ) -> tuple[reach.Witness, ...]:
+        return self.compare(targets, 0.0)
 
     def _sign(self, host: str, network: str) -> incident.Sign:
         world = self.outside.world

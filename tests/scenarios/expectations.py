@@ -45,6 +45,13 @@ def _found(sim: Sim, words: list[str]) -> str | None:
         case ['evacuations', count]:
             made = sum(a.call == 'evacuate' for a in sim.acts)
             return None if made == int(count) else str(made)
+        case ['live-migrations', count]:
+            made = sum(a.call == 'live-migrate' for a in sim.acts)
+            return None if made == int(count) else str(made)
+        case ['first-live', *uuids]:
+            called = [a.target for a in sim.acts if a.call == 'live-migrate']
+            called = called[: len(uuids)]
+            return None if called == uuids else ' '.join(called)
         case ['first', *uuids]:
             called = [a.target for a in sim.acts if a.call == 'evacuate']
             called = called[: len(uuids)]
@@ -70,6 +77,15 @@ def _found(sim: Sim, words: list[str]) -> str | None:
             if any(wanted in line for line in told_all):
                 return None
             return '\n'.join(told_all)
+        case ['acting', name]:
+            acting = [m.name for m in sim.members if m.acts]
+            return None if acting == [name] else ' '.join(acting)
+        case ['takeovers', count]:
+            return (
+                None
+                if sim.store.token - 1 == int(count)
+                else (str(sim.store.token - 1))
+            )
         case ['fact', state]:
             last = list(sim.store.facts.values())[-1]
             return None if last.state == state else f'{last.state} {last.text}'

@@ -41,8 +41,11 @@ The timeline is append-only and numbered without gaps (from S17).
 import collections
 import typing
 
+from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import incident
+from tests.scenarios import cloud as cloud_
 from tests.scenarios import doors
+from tests.scenarios import network_law
 from tests.scenarios import world as world_
 
 if typing.TYPE_CHECKING:
@@ -171,11 +174,11 @@ class Invariants:
     def _new_fence(self, after: incident.Incident) -> None:
         sim, host = self.sim, after.host
         self._demand(sim.store.arm.armed, 'S11', f'fence of {host} disarmed')
-        self._quiet(host, self._decisive())
-        self._no_unknown(host)
-        self._own_legs(host)
+        self._evidence(after)
         limits = sim.settings.limits
-        watching = sim.world.now - sim.engine_began
+        running = sim.running
+        began = running.eyes.began if running else sim.engine_began
+        watching = sim.world.now - began
         self._demand(
             watching >= limits.warm_up, 'S6', f'fence of {host} in warm-up'
         )
@@ -223,6 +226,17 @@ class Invariants:
                 limits.storm_max_hosts, int(limits.storm_max_share * total)
             )
             self._demand(count < allowed, 'S5', f'{host} beyond {recent}')
+
+    def _evidence(self, after: incident.Incident) -> None:
+        """Enough speaks for a fence, or the policy of a lost network does."""
+        host, fence = after.host, after.fence
+        if fence is not None and fence.networks:
+            response = evidence.Response.FENCE
+            network_law.lost(self, host, fence.networks, response)
+            return
+        self._quiet(host, self._decisive())
+        self._no_unknown(host)
+        self._own_legs(host)
 
     def _became_valid(
         self, after: incident.Incident, fence: incident.FenceRecord
@@ -382,20 +396,39 @@ class Invariants:
             self._power_off(act.target)
         elif act.call == 'evacuate':
             self._evacuate(act.target)
-        elif act.call == 'stop':
+        elif act.call == 'live-migrate':
+            network_law.live_migrate(self, act.target)
+        elif act.call in ('stop', 'start', 'pause'):
             self._demand(
                 any(
                     s.uuid == act.target
                     and s.state == ServerState.RESTORING
-                    and s.retry_at is not None
+                    and s.restored == incident.StepState.INTENDED
                     for i in self.sim.store.open_incidents()
                     for s in i.servers
                 ),
                 'S9',
                 f'{act} without intent',
             )
+        elif act.call == 'reset':
+            self._reset(act)
         else:
             self._service(act)
+
+    def _reset(self, act: doors.Act) -> None:
+        """Only right before an evacuation, and never beside one (S8, S9)."""
+        self._demand(
+            any(
+                s.uuid == act.target
+                and s.state == ServerState.READY
+                and s.reset == incident.StepState.INTENDED
+                for i in self.sim.store.open_incidents()
+                for s in i.servers
+            ),
+            'S9',
+            f'{act} without intent',
+        )
+        self._records(act.target)
 
     def _open(self, host: str) -> incident.Incident:
         for subject in self.sim.store.open_incidents():
@@ -421,8 +454,11 @@ class Invariants:
             'S21',
             f'power off of {host}: {subject.phase}, {fence.state}',
         )
-        if fence.attempt == 1:
+        if fence.attempt == 1 and not fence.networks:
             self._quiet(host, self._decisive())
+        elif fence.attempt == 1:
+            response = evidence.Response.FENCE
+            network_law.lost(self, host, fence.networks, response)
         voids = sum(e.code == 'fence-void' for e in subject.timeline)
         self._demand(
             fence.attempt == voids + 1, 'S21', f'{host} fenced once more'
@@ -576,9 +612,15 @@ class Invariants:
         subject = self._open(act.target)
         intent, phases = {
             'force-down': (subject.forced_down, (Phase.CONTAINING,)),
-            'disable': (subject.disabled, (Phase.CONTAINING,)),
+            'disable': (
+                subject.disabled,
+                (Phase.CONTAINING, Phase.MIGRATING),
+            ),
             'un-force': (subject.unforced, (Phase.RETURNING,)),
-            'enable': (subject.enabled, (Phase.RETURNING,)),
+            'enable': (
+                subject.enabled,
+                (Phase.RETURNING, Phase.MIGRATING),
+            ),
         }[act.call]
         self._demand(
             intent == incident.StepState.INTENDED, 'S9', f'{act} unintended'
@@ -597,6 +639,16 @@ class Invariants:
                 and self.sim.cloud.servers[m.server].host != act.target
             ]
             self._demand(not stale, 'S12', f'{act} with stale {stale}')
+
+    def demand(self, truth: bool, law: str, text: str) -> None:
+        """Say of another part of the law that it was broken."""
+        self._demand(truth, law, text)
+
+    def opted_in(self, server: cloud_.Server) -> bool:
+        """Whether its owner asks for recovery, or did a moment ago."""
+        return opted_in(server.metadata, self.sim.settings.default_policy) or (
+            self.sim.world.now - server.changed_at < FRESHNESS
+        )
 
 
 def opted_in(metadata: dict[str, str], default: str) -> bool:

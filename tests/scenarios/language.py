@@ -5,9 +5,11 @@
 ``events``::
 
     zone az1 h1 h2 h3              hosts of a failure domain
+    hosts 200 az1                  h001 to h200
     server s1 h1 ha 900 stopped    a server: ha, plain, off or masakari
     servers 40 h1 ha               s01 to s40
     set storm_max_hosts 3          a setting
+    engines 3                      one acts, the others watch
     networks storage tenant        of every host, probed besides management
     before unmap h1                before the first heartbeat
     at 5 power-off h1              at a second of the story
@@ -74,6 +76,7 @@ class Story:
     events: list[Event] = dataclasses.field(default_factory=list)
     expect: list[list[str]] = dataclasses.field(default_factory=list)
     until: int = 60
+    engines: int = 0
     racing: bool = False
     rows: tuple[str, ...] = ()
 
@@ -90,6 +93,10 @@ def load(name: str) -> Story:
         match words:
             case ['zone', zone, *hosts]:
                 story.zones.update(dict.fromkeys(hosts, zone))
+            case ['hosts', count, zone]:
+                story.zones.update(
+                    {f'h{n:03}': zone for n in range(1, int(count) + 1)}
+                )
             case ['server', *rest]:
                 story.servers.append(rest)
             case ['servers', count, host, *rest]:
@@ -98,6 +105,8 @@ def load(name: str) -> Story:
                 ]
             case ['set', setting, value]:
                 story.settings[setting] = _value(value)
+            case ['engines', count]:
+                story.engines = int(count)
             case ['networks', *networks]:
                 story.networks = tuple(networks)
             case ['before', *rest]:
@@ -140,11 +149,13 @@ def play(
     longer: int = 0,
     enough: Callable[[simulation.Simulation], bool] = lambda sim: False,
     pause_at: int | None = None,
+    engines: int = 0,
 ) -> simulation.Simulation:
     """Let the story happen; every invariant is checked on the way.
 
     :param longer: seconds for which it goes on after its end, at most.
     :param pause_at: the engine stands still there, another one takes over.
+    :param engines: so many, whatever the story says.
     :param enough: whether it need not go on longer.
     """
     sim = simulation.Simulation(story.zones, crash_at, **story.settings)
@@ -162,6 +173,8 @@ def play(
         sim.cloud.boot(uuid, host, metadata, state)
     for words in story.before:
         verbs.happen(sim, words)
+    if engines or story.engines:
+        sim.start_members(engines or story.engines)
     sim.prelude()
     waiting = list(story.events)
     while sim.t < story.until + longer:
@@ -209,6 +222,11 @@ def _is(sim: simulation.Simulation, subject: str, state: str) -> bool:
     }
     words |= {
         m.status for m in sim.cloud.migrations[::-1] if m.server == subject
+    }
+    words |= {
+        record.status
+        for record in sim.outside.live.records
+        if record.server == subject
     }
     server = sim.cloud.servers.get(subject)
     words.add(str(server.task_state) if server else 'gone')

@@ -91,6 +91,7 @@ class Live:
             server.host,
             self.world.now,
             by,
+            kind='live-migration',
         )
         self.records.append(record)
         work = _Work(record, server)
@@ -196,3 +197,21 @@ class Live:
             if record.status == 'running':
                 record.status = 'error'
             server.task_state = None
+
+    def end_lost(self) -> None:
+        """A person looks where the guests are, and tells nova."""
+        for record in self.records:
+            server = self.cloud.servers.get(record.server)
+            if record.running or not self.open_of(record.server):
+                continue
+            if record.status in (*cloud_.CLOSED, 'cancelled'):
+                continue
+            dest = self.world.hosts[record.dest] if record.dest else None
+            moved = dest is not None and record.server in dest.guests
+            record.status = 'completed' if moved else 'error'
+            if server is None or server.host != record.source:
+                continue
+            if server.task_state in ('migrating', None):
+                server.task_state = None
+                if moved and record.dest is not None:
+                    server.host = record.dest

@@ -2,8 +2,9 @@
 
 """The store and the heartbeats in memory, under the rules of the real ones.
 
-Each engine has an ``Access`` of its own, which can be cut. When an engine starts, what is saved goes through the documents of the
-versioned objects: a field that does not survive a restart is found out.
+Each engine has an ``Access`` of its own, which can be cut. When an engine
+starts, what is saved goes through the documents of the versioned objects: a
+field that does not survive a restart is found out.
 """
 
 from collections.abc import Callable
@@ -41,6 +42,7 @@ class Store:
         self.ttl = 0.0
         self.down = ''
         self.read_only = False
+        self.newer: set[str] = set()
         self.on_brakes: dict[tuple[str, str], values.Brake] = {}
         self.engine_rows: dict[
             str, tuple[float, float, dict[str, typing.Any]]
@@ -92,9 +94,6 @@ class Store:
             for subject in self.by_uuid.values()
             if subject.phase not in incident.CLOSED_PHASES
         )
-
-    def newer_incidents(self) -> tuple[str, ...]:
-        return ()
 
     def incidents(
         self, limit: int, host: str | None = None
@@ -234,21 +233,31 @@ class Store:
 
     # --- the lease --------------------------------------------------------
 
+    def lease_state(self) -> values.LeaseState:
+        return values.LeaseState(
+            self.token, self.owner, self.now() - self.renewed_at, self.ttl
+        )
+
     def take_lease(
-        self, owner: str, ttl: float = 0.0, locked: bool = True
+        self,
+        owner: str,
+        ttl: float,
+        locked: bool = False,
+        expected: int | None = None,
     ) -> values.Lease:
         """Take the lease with a higher token.
 
-        :param locked: the owner has the lock of the coordination, or knows
-            that the one before is gone: it need not wait for the ttl.
+        :param locked: the lock of the coordination says that the engine
+            before is gone: its lease is taken at once.
+        :param expected: take it only from this token.
         """
-        age = self.now() - self.renewed_at
-        held = self.owner not in ('', owner) and 0.0 <= age < self.ttl
-        if held and not locked:
-            raise values.LeaseHeld(self.owner, age)
+        state = self.lease_state()
+        free = locked or state.is_over or state.owner == owner
+        if not free or expected not in (None, state.token):
+            raise values.LeaseHeld(state.owner, state.age)
         self.token += 1
         self.owner, self.ttl, self.renewed_at = owner, ttl, self.now()
-        return values.Lease(self.token, owner)
+        return values.Lease(self.token, owner, taken_from=state.owner)
 
     def renew_lease(self, lease: values.Lease) -> values.Lease:
         if lease.token != self.token:

@@ -70,7 +70,9 @@ def _why_not(
         world.legs[network].changed_at
     ):
         return f'the own leg to {network} is cut'
-    if not link.works and world.now - link.changed_at < rules.lost_after:
+    hung = world.now - world.hosts[host].running_since <= 2 * rules.gap
+    cut_for = world.now - link.changed_at
+    if not link.works and cut_for < rules.lost_after and not hung:
         return f'{network} was cut {world.now - link.changed_at:.1f} s ago'
     others = [other for name, other in world.hosts.items() if name != host]
     if not any(
@@ -86,9 +88,9 @@ def _why_not(
 def live_migrate(law: 'invariants.Invariants', uuid: str) -> None:
     """Demand that nova may be asked to live-migrate a server now."""
     sim = law.sim
-    subject, move = next(
+    subject = next(
         (
-            (subject, move)
+            subject
             for subject in sim.store.open_incidents()
             for move in subject.moves
             if move.uuid == uuid
@@ -96,7 +98,7 @@ def live_migrate(law: 'invariants.Invariants', uuid: str) -> None:
             and move.intended_at is not None
             and sim.store.now() - move.intended_at < 1.0
         ),
-        (None, None),
+        None,
     )
     law.demand(subject is not None, 'S9', f'live-migrate {uuid}: no intent')
     assert subject is not None

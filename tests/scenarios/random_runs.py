@@ -39,6 +39,14 @@ KINDS: dict[str, tuple[str, ...]] = {
     'storage-link': ('probe-cut {h} storage', 'probe-heal {h} storage'),
     'tenant-link': ('probe-cut {h} tenant', 'probe-heal {h} tenant'),
     'storage-way': ('probe-unknown {h} storage', 'probe-known {h} storage'),
+    'live-fail': ('live-fault {h} fail',),
+    'live-hang': ('live-fault {h} hang', 'live-fault {h} well'),
+    'live-slow': ('live-seconds {n}', 'live-seconds 4'),
+    'migrate-call': ('migrate-fault lost refuse-409',),
+    'migrate-late': ('migrate-fault late',),
+    'migrate-reply': ('migrate-fault accept-504 accept-504',),
+    'tenant-lost': ('probe-cut {h} tenant',),
+    'storage-lost': ('probe-cut {h} storage',),
     'own-leg': ('leg-cut', 'leg-heal'),
     'own-storage-leg': ('leg-cut storage', 'leg-heal storage'),
     'deaf': ('leg-cut', 'agent-stop {h}', 'leg-heal', 'agent-start {h}'),
@@ -89,6 +97,11 @@ _NETWORKS = (
     'storage-link',
     'storage-way',
     'own-storage-leg',
+    'storage-lost',
+    'tenant-lost',
+    'tenant-lost',
+    'live-slow',
+    'live-fail',
 )
 
 
@@ -104,6 +117,9 @@ def plan(seed: int) -> language.Story:
         'storm_window': chance.choice((60.0, 600.0)),
         'max_per_destination': chance.choice((1, 2, 8)),
         'management_lost': chance.choice(('alert', 'fence')),
+        'storage': chance.choice(('alert', 'migrate', 'fence')),
+        'tenant': chance.choice(('alert', 'migrate', 'migrate', 'fence')),
+        'together': chance.choice((5.0, 300.0)),
     }
     story.networks = chance.choice(((), ('storage',), ('tenant', 'storage')))
     servers = []
@@ -211,6 +227,8 @@ def heal(sim: simulation.Simulation) -> None:
         if 'otto' in service.reason:
             service.disabled, service.reason = False, ''
     sim.outside.faults.evacuate.clear()
+    sim.outside.faults.migrate.clear()
+    sim.outside.live.fault.clear()
     sim.cloud.spawn_fault.clear()
 
 
@@ -218,7 +236,12 @@ def operate(sim: simulation.Simulation) -> None:
     """Do what each incident asks a person to do."""
     for subject in sim.store.open_incidents():
         host = sim.world.hosts[subject.host]
-        if subject.code in ('storm', 'monitoring-blind', 'parked-servers'):
+        if subject.code in (
+            'storm',
+            'monitoring-blind',
+            'parked-servers',
+            'migrations-open',
+        ):
             sim.operator(facts.FactKind.RELEASE, subject.host)
         elif subject.phase == Phase.RECOVERED and not host.power:
             sim.world.power_on(subject.host)
@@ -236,6 +259,7 @@ def operate(sim: simulation.Simulation) -> None:
             sim.world.power_on(subject.host)
         elif subject.phase == Phase.NEEDS_OPERATOR and not subject.listed:
             sim.world.power_off(subject.host)
+    sim.outside.live.end_lost()
     for subject in sim.store.open_incidents():
         for server in subject.servers:
             if server.code == 'slow':

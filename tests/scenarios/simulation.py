@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""One cloud, one engine at a time, one thread, and a clock that we turn."""
+"""One cloud, one thread, and a clock that we turn."""
 
 from collections.abc import Callable
 import dataclasses
@@ -10,21 +10,26 @@ from nova_ha_plugins.engine import context
 from nova_ha_plugins.engine import doors as product_doors
 from nova_ha_plugins.engine import loop
 from nova_ha_plugins.recovery import detector
+from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import networks
 from nova_ha_plugins.recovery import pacing
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.recovery import waits
 from nova_ha_plugins.store import values
 from tests.scenarios import cloud
 from tests.scenarios import doors
+from tests.scenarios import engines
 from tests.scenarios import invariants
 from tests.scenarios import memory
 from tests.scenarios import world
 
 # How long an engine stands still.
 PAUSE = 15
+# Of the lease of each engine.
+TTL = 15.0
 # Every host lives and is known before a story begins at t=0.
 PRELUDE = 20
 
@@ -44,7 +49,7 @@ class _Done:
         return self._error
 
 
-class _Inline:
+class Inline:
     """An executor that does the work at once."""
 
     def __init__(self, failed: Callable[[BaseException], None]) -> None:
@@ -66,8 +71,9 @@ def settings(**changes: typing.Any) -> context.Settings:
     parts: list[typing.Any] = [
         gates.Limits(warm_up=10.0),
         pacing.Caps(),
-        waits.Patience(),
+        waits.Patience(healthy_delay=5.0),
         detector.Rules(6.0, 10.0, 0.5),
+        networks.Rules(interval=5.0, lost_after=10.0),
     ]
     own: dict[str, typing.Any] = {
         'default_policy': 'none',
@@ -75,6 +81,12 @@ def settings(**changes: typing.Any) -> context.Settings:
         'interval': 1.0,
     }
     for name, value in changes.items():
+        if name in ('storage', 'tenant'):
+            known = (name, evidence.Response(value))
+            parts[4] = dataclasses.replace(
+                parts[4], responses=(*parts[4].responses, known)
+            )
+            continue
         if name in own:
             own[name] = value
             continue
@@ -84,7 +96,8 @@ def settings(**changes: typing.Any) -> context.Settings:
                 break
         else:
             raise ValueError(f'no setting {name}')
-    return context.Settings(*parts, **own)
+    *parts, rules = parts
+    return context.Settings(*parts, network_rules=rules, **own)
 
 
 class Simulation:
@@ -94,6 +107,11 @@ class Simulation:
     :ivar pause_at: number of the point at which the engine stands still until
         another one has taken over and worked for a while.
     :ivar wrong: what was expected in the middle of a story and was not so.
+    :ivar members: several engines; without any there is one at a time, which
+        takes the lease as it starts.
+    :ivar running: the one of them whose code runs right now.
+    :ivar engine_began: since when the engine that acts has watched.
+    :ivar took_over_at: when it took the lease.
     :ivar hands_off: somebody else changed a service: it is not checked.
     """
 
@@ -127,6 +145,10 @@ class Simulation:
         self.alarms = True
         self.engine: loop.Engine | None = None
         self.engine_began = 0.0
+        self.took_over_at = 0.0
+        self.members: list[engines.Member] = []
+        self.running: engines.Member | None = None
+        self.coordination = engines.Coordination()
         self.engine_stopped = False
         self.seen: dict[str, views.Beat] = {}
         self.seen_newest = 0.0
@@ -141,6 +163,9 @@ class Simulation:
         self.store.point = self.point
         self.store.saved = self._saved
         self.world.watch = self._happened
+
+    CRASH = Crash
+    ttl = TTL
 
     @property
     def t(self) -> float:
@@ -161,13 +186,27 @@ class Simulation:
             self.note(f'the engine is killed {what}')
             raise Crash
         if self.points == self.pause_at:
-            self.note(f'the engine stands still {what}')
+            self._stand_still(what)
+
+    def _stand_still(self, what: str) -> None:
+        """The engine stands still here, and another one takes over."""
+        still = self.running
+        self.note(f'the engine stands still {what}')
+        if still is None:
             self.start_engine()
             self.run(PAUSE)
-            self.note('the old engine goes on')
+        else:
+            still.freeze()
+            self.run(int(TTL) + PAUSE)
+            still.go_on()
+            self.running = still
+        self.note('the old engine goes on')
 
     def _act(self, act: doors.Act) -> None:
         self.point(f'before {act}')
+        if act.call != 'power-off':
+            # Nova asks the store whether the caller still has the lease.
+            self.outside.pass_filter(act, self.store)
         self.note(f'engine: {act.call} {act.target}')
         self.invariants.act(act)
         self.acts.append(act)
@@ -185,12 +224,42 @@ class Simulation:
             self.note(f'{after.host}: {entry.code}: {entry.text}')
         self.invariants.saved(before, after)
 
-    def _job_failed(self, error: BaseException) -> None:
+    def job_failed(self, error: BaseException) -> None:
         if isinstance(error, values.Conflict | values.LeaseLost | memory.Away):
             return
         raise invariants.Violation(f'work failed: {error!r}') from error
 
     # --- the engine -------------------------------------------------------
+
+    def context(
+        self, lease: values.Lease, access: memory.Access
+    ) -> context.Context:
+        """Return the hands of an engine with that lease."""
+        return context.Context(
+            store=access,
+            liveness=Watched(self, access),
+            nova=doors.Nova(self.outside, lease.token),
+            identity=doors.Identity(self.outside),
+            fencing=doors.Fencing(self.outside, lease.token),
+            probe=doors.Probe(self.outside),
+            allows=doors.allows,
+            settings=self.settings,
+            lease=lease,
+            monotonic=lambda: self.world.now,
+        )
+
+    def watched(self, access: memory.Access) -> 'Watched':
+        return Watched(self, access)
+
+    def executor(self) -> Inline:
+        return Inline(self.job_failed)
+
+    def start_members(self, count: int) -> None:
+        """From now on there are so many engines."""
+        self.members = [
+            engines.Member(self, f'e{number}')
+            for number in range(1, count + 1)
+        ]
 
     def start_engine(self) -> None:
         """A new engine takes the lease; an older one has lost it."""
@@ -198,30 +267,27 @@ class Simulation:
             self.note('an engine cannot start: the database is away')
             return
         self.store.reload()
-        lease = self.store.take_lease(f'engine-{self.store.token + 1}')
-        self.engine_began = self.world.now
+        lease = self.store.take_lease(
+            f'engine-{self.store.token + 1}', TTL, locked=True
+        )
+        self.engine_began = self.took_over_at = self.world.now
         self.engine = loop.Engine(
-            context.Context(
-                store=memory.Access(self.store),
-                liveness=_Watched(self),
-                nova=doors.Nova(self.outside, lease.token),
-                identity=doors.Identity(self.outside),
-                fencing=doors.Fencing(self.outside, lease.token),
-                probe=doors.Probe(self.outside),
-                allows=doors.allows,
-                settings=self.settings,
-                lease=lease,
-                monotonic=lambda: self.world.now,
-            ),
-            _Inline(self._job_failed),
+            self.context(lease, memory.Access(self.store)),
+            self.executor(),
         )
 
     def second(self) -> None:
-        """One second of the world, then one round of the engine."""
+        """One second of the world, then one round of each engine."""
         self.world.advance(1.0)
         self._watch()
-        if self.engine_stopped:
-            return
+        if self.members:
+            for member in self.members:
+                self.running = member
+                member.second()
+        elif not self.engine_stopped:
+            self._round()
+
+    def _round(self) -> None:
         if self.engine is None:
             self.start_engine()
         if self.engine is None:
@@ -336,14 +402,15 @@ class Simulation:
         return '\n'.join(self.log)
 
 
-class _Watched:
+class Watched:
     """The heartbeats, remembering what the engine saw of them."""
 
-    def __init__(self, sim: Simulation) -> None:
+    def __init__(self, sim: Simulation, access: memory.Access) -> None:
         self._sim = sim
+        self._access = access
 
     def read(self) -> tuple[views.Beat, ...]:
-        if self._sim.store.down:
+        if self._sim.store.down or self._access.cut:
             raise memory.Away('connection to the database refused')
         beats = self._sim.liveness.read()
         self._sim.seen = {beat.host: beat for beat in beats}

@@ -9,6 +9,7 @@ from nova_ha_plugins.engine import doors as product_doors
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.store import values
 from tests.scenarios import cloud
+from tests.scenarios import engines
 from tests.scenarios import expectations
 from tests.scenarios import simulation
 from tests.scenarios import world
@@ -75,6 +76,9 @@ def _service(sim: Sim, host: str, what: str) -> None:
             service.forced_down = True
         case 'unforced':
             service.forced_down = False
+        case 'libvirt-lost':
+            # Nova does so itself when its connection is lost.
+            service.disabled, service.reason = True, 'AUTO: Connection lost'
         case 'disabled':
             service.disabled, service.reason = True, 'maintenance by otto'
 
@@ -121,9 +125,37 @@ def _by_hand(sim: Sim, uuid: str) -> None:
         sim.cloud.evacuate(uuid, 'operator')
 
 
+def _asks(sim: Sim, uuid: str, task: str, becomes: str = '') -> None:
+    """Its owner asks for something; how it shall be in the end."""
+    sim.cloud.asked(uuid, task, becomes)
+
+
+def _live_migrate(sim: Sim, uuid: str) -> None:
+    with contextlib.suppress(cloud.NovaError):
+        sim.outside.live.migrate(uuid, 'operator')
+
+
+def _moved_to(sim: Sim, uuid: str, host: str) -> None:
+    """Nova writes only now that a live migration to a host has ended."""
+    server = sim.cloud.servers[uuid]
+    sim.world.hosts[server.host].guests.pop(uuid, None)
+    sim.world.hosts[host].guests[uuid] = sim.world.hosts[host].power
+    server.host, server.origin, server.task_state = host, host, None
+
+
+def _confirm_resize(sim: Sim, uuid: str) -> None:
+    """Its owner confirms; the source of the resize does that."""
+    sim.cloud.servers[uuid].vm_state = 'active'
+    sim.cloud.servers[uuid].first_state = 'active'
+
+
 def _new_engine(sim: Sim) -> None:
     """The engine is killed, and another one starts."""
     sim.engine = None
+
+
+def _engine_on(sim: Sim) -> None:
+    sim.engine, sim.engine_stopped = None, False
 
 
 def _expect(sim: Sim, *words: str) -> None:
@@ -160,6 +192,37 @@ def _unbrake(kind: str) -> Callable[[Sim, str], None]:
         sim.store.unset_brake(kind, name, 'olga', 'story')
 
     return happen
+
+
+def _member(sim: Sim, name: str) -> engines.Member:
+    """One engine by its name, or by what it does: acting or watching."""
+    acting = [m for m in sim.members if m.acts]
+    if name == 'acting':
+        newest = [
+            m
+            for m in acting
+            if m.standing.lease and m.standing.lease.token == sim.store.token
+        ]
+        return (newest or acting or sim.members)[0]
+    if name == 'watching':
+        return next(m for m in sim.members if not m.acts)
+    return next(m for m in sim.members if m.name == name)
+
+
+def _kill(sim: Sim, name: str, seconds: str = '2') -> None:
+    _member(sim, name).die(float(seconds))
+
+
+def _freeze(sim: Sim, name: str, seconds: str) -> None:
+    member = _member(sim, name)
+    member.freeze()
+    sim.world.later(float(seconds), member.go_on)
+
+
+def _cut(sim: Sim, name: str, seconds: str) -> None:
+    member = _member(sim, name)
+    member.cut_off(True)
+    sim.world.later(float(seconds), lambda: member.cut_off(False))
 
 
 def _store(down: str, read_only: bool = False) -> Callable[[Sim], None]:
@@ -223,6 +286,15 @@ HAPPEN: dict[str, Callable[..., None]] = {
     'evacuate-fault': lambda sim, *words: sim.outside.faults.evacuate.extend(
         words
     ),
+    'migrate-fault': lambda sim, *words: sim.outside.faults.migrate.extend(
+        words
+    ),
+    'live-fault': lambda sim, host, fault: sim.outside.live.fault.update(
+        {host: fault}
+    ),
+    'live-seconds': lambda sim, seconds: setattr(
+        sim.outside.live, 'seconds', float(seconds)
+    ),
     'spawn-fault': lambda sim, host, fault: sim.cloud.spawn_fault.update(
         {host: fault}
     ),
@@ -256,6 +328,17 @@ HAPPEN: dict[str, Callable[..., None]] = {
     ),
     'new-engine': _new_engine,
     'expect': _expect,
+    'asks': _asks,
+    'reset-state': lambda sim, uuid: sim.cloud.reset(uuid),
+    'live-migrate': _live_migrate,
+    'moved-to': _moved_to,
+    'confirm-resize': _confirm_resize,
+    'kill': _kill,
+    'freeze': _freeze,
+    'cut-from-store': _cut,
+    'locks-down': lambda sim: setattr(sim.coordination, 'down', True),
+    'locks-up': lambda sim: setattr(sim.coordination, 'down', False),
+    'locks-with-ttl': lambda sim: setattr(sim.coordination, 'kind', 'ttl'),
     'maintenance': _brake('maintenance'),
     'maintenance-over': _unbrake('maintenance'),
     'pause': _brake('pause'),
@@ -270,6 +353,11 @@ HAPPEN: dict[str, Callable[..., None]] = {
     'slow-saves': lambda sim, seconds: setattr(
         sim, 'save_seconds', float(seconds)
     ),
+    'beat-as': lambda sim, host, name: setattr(
+        sim.world.hosts[host], 'beat_as', name
+    ),
+    'engine-off': lambda sim: setattr(sim, 'engine_stopped', True),
+    'engine-on': _engine_on,
     'beat-twice': lambda sim, host, on='on': setattr(
         sim.world.hosts[host], 'beat_twice', on == 'on'
     ),

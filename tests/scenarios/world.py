@@ -29,6 +29,7 @@ class Device:
     :ivar cabled: the host whose power it really switches.
     :ivar fault: '' or 'hang' (no answer), 'mute' (obeys without an answer),
         'error', 'lie' (says done, does nothing), 'changing' (never settles),
+        'reboot' (off for two seconds),
         'says-off' (whatever is so).
     :ivar delay: seconds between the command and the power being off.
     """
@@ -70,6 +71,7 @@ class Host:
     :ivar starts: how often nova-compute was started.
     :ivar guests: server uuid to whether the domain runs.
     :ivar capacity: guests that the scheduler would put there.
+    :ivar beat_as: the name in its heartbeats, where it is a wrong one.
     :ivar beat_twice: each heartbeat arrives once more, ten seconds later.
     :ivar beat_jitter: heartbeats take up to so long, and overtake each other.
     :ivar beat_lost: one of so many heartbeats is lost; 0 for none.
@@ -90,6 +92,7 @@ class Host:
     capacity: int = 100
     guests: dict[str, bool] = dataclasses.field(default_factory=dict)
     beat_delay: float = 0.0
+    beat_as: str = ''
     beat_twice: bool = False
     beat_jitter: float = 0.0
     beat_lost: int = 0
@@ -198,7 +201,7 @@ class World:
             if lost or not self.bus:
                 continue
             beat = Heard(
-                host.name,
+                host.beat_as or host.name,
                 host.boot_id,
                 int((self.now - host.booted_at) * 1000),
                 host.system_uuid,
@@ -317,6 +320,8 @@ class World:
             self.later(device.delay, lambda: self.power_off(device.cabled))
         else:
             self.power_off(device.cabled)
+        if device.fault == 'reboot':
+            self.later(2.0, lambda: self.power_on(device.cabled))
 
     # --- questions --------------------------------------------------------
 
