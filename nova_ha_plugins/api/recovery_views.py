@@ -205,6 +205,8 @@ def incident_later(subject: core.Incident) -> Item:
             task_state=server.task_state or None,
             locked=server.locked,
             waits=server.waits,
+            reset=str(server.reset),
+            restored=str(server.restored),
         )
     return item
 

@@ -5,6 +5,9 @@
 import json
 import pathlib
 
+from oslo_utils import uuidutils
+
+from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.store import values
 from tests.functional.nova import test_instance_ha
 
@@ -21,6 +24,10 @@ def fields(value):
 
 
 class SamplesTest(test_instance_ha.RecoveryTestCase):
+    def ask(self, path, status=200, **kwargs):
+        kwargs.setdefault('version', 'instance-ha 1.1')
+        return super().ask(path, status, **kwargs)
+
     def sample(self, name):
         return json.loads((SAMPLES.resolve() / name).read_text())
 
@@ -60,6 +67,14 @@ class SamplesTest(test_instance_ha.RecoveryTestCase):
         store = self.use_store()
         store.save_host_record(values.HostRecord('host1', 's1'))
         store.save_engine_status({'owner': 'ctl:1'})
+        store.note_engine('ctl:1', 15.0, {})
+        store.set_brake(values.Brake('pause', 'upgrade'))
+        self.store_incident(
+            store,
+            uuid=uuidutils.generate_uuid(),
+            host='host2',
+            phase=incident.Phase.EVACUATING,
+        )
         subject = self.store_incident(store)
         status, incidents = '/os-instance-ha', '/os-instance-ha/incidents'
         path = f'{incidents}/{subject.uuid}'
@@ -80,12 +95,51 @@ class SamplesTest(test_instance_ha.RecoveryTestCase):
             self.ask(path),
             'incident.servers_by_state',
         )
-        for verb in ('arm', 'disarm'):
-            body = self.sample(f'{verb}-req.json')
-            self.compare('arm-resp.json', self.act(status, body))
-        for verb in ('release', 'attest'):
-            body = self.sample(f'{verb}-req.json')
-            self.compare('fact-resp.json', self.act(path, body, 202))
+        self.compare(
+            'arm-resp.json',
+            self.act(status, self.sample('arm-req.json')),
+            'arm.in_flight',
+        )
+        body = self.sample('release-req.json')
+        self.compare('fact-resp.json', self.act(path, body, 202))
+
+    def test_disarm_for_a_while(self):
+        store = self.use_store()
+        store.set_arm_state(True, 'admin', 'tested')
+        body = self.sample('disarm-req.json')
+        body['disarm']['until'] = '2h'
+
+        answer = self.act('/os-instance-ha', body)
+
+        self.compare('arm-resp.json', answer, 'arm.in_flight')
+
+    def test_attest(self):
+        subject = self.store_incident(self.use_store())
+        path = f'/os-instance-ha/incidents/{subject.uuid}'
+
+        begun = self.act(path, self.sample('attest-req.json'), 202)
+        path = f'/os-instance-ha/facts/{begun["fact"]["uuid"]}'
+        body = self.sample('confirm-req.json')
+        body['confirm']['host'] = 'host1'
+        confirmed = self.act(path, body, 202)
+
+        self.compare('attest-resp.json', begun)
+        self.compare('confirm-resp.json', confirmed)
+
+    def test_brakes_and_history(self):
+        store = self.use_store()
+        store.save_host_record(values.HostRecord('cmp-4', zone='az1'))
+        for path, name, listed in (
+            ('maintenance', 'maintenance', 'maintenance-list'),
+            ('pauses', 'pause', 'pauses-list'),
+        ):
+            body = self.sample(f'{name}-req.json')
+            body[name]['until'] = '2h'
+            path = f'/os-instance-ha/{path}'
+            answer = self.ask(path, method='POST', json=body)
+            self.compare(f'{name}-resp.json', answer)
+            self.compare(f'{listed}-resp.json', self.ask(path))
+        self.compare('history-resp.json', self.ask('/os-instance-ha/history'))
 
     def test_error(self):
         self.compare(
