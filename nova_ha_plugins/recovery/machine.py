@@ -21,13 +21,22 @@ from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import fence
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import leaving
+from nova_ha_plugins.recovery import moves
+from nova_ha_plugins.recovery import network_events
 from nova_ha_plugins.recovery import notes
 from nova_ha_plugins.recovery import records
+from nova_ha_plugins.recovery import restoring
+from nova_ha_plugins.recovery import responses
 from nova_ha_plugins.recovery import takeover
 from nova_ha_plugins.recovery import waits
 
 Phase = incident.Phase
 StepState = incident.StepState
+
+
+# How often parked servers are looked at again: their reasons may end.
+REVIEW_INTERVAL = 30.0
 
 
 class Do(enum.StrEnum):
@@ -40,9 +49,11 @@ class Do(enum.StrEnum):
     DISABLE = 'disable'
     LIST = 'list'
     FOLLOW = 'follow'
+    REVIEW = 'review'
     WATCH_RETURN = 'watch-return'
     UNFORCE = 'un-force'
     ENABLE = 'enable'
+    LEAVE = 'leave'
 
 
 def todo(
@@ -59,6 +70,8 @@ def todo(
     match subject.phase:
         case Phase.SUSPECTED | Phase.HELD:
             return Do.ASSESS
+        case Phase.MIGRATING:
+            return Do.LEAVE
         case Phase.FENCING:
             return _todo_fencing(subject, now, patience)
         case Phase.NEEDS_OPERATOR:
@@ -70,6 +83,8 @@ def todo(
         case Phase.EVACUATING:
             return Do.FOLLOW if subject.listed else Do.LIST
         case Phase.RECOVERED:
+            if review_due(subject, now):
+                return Do.REVIEW
             return Do.WATCH_RETURN
         case Phase.RETURNING:
             return _todo_returning(subject)
@@ -88,6 +103,12 @@ def _todo_fencing(
     if now - record.called_at >= patience.fence_repeat:
         return Do.POWER_OFF
     return Do.READ_POWER
+
+
+def review_due(subject: incident.Incident, now: float) -> bool:
+    """Return whether the servers of a contained host are looked at again."""
+    last = subject.reviewed_at
+    return last is None or not 0.0 <= now - last < REVIEW_INTERVAL
 
 
 def _todo_returning(subject: incident.Incident) -> Do:
@@ -113,7 +134,7 @@ def step(
     if isinstance(event, events.TakenOver):
         return takeover.taken_over(subject, event)
     if isinstance(event, events.Released):
-        return _released(subject, event)
+        return leaving.not_forgotten(subject, _released(subject, event))
     if isinstance(event, events.Attested):
         return _attested(subject, event)
     handler = TABLE.get(subject.phase, {}).get(type(event))
@@ -122,7 +143,7 @@ def step(
             f"Incident '{subject.uuid}' of host '{subject.host}' is "
             f'{subject.phase} and cannot take {type(event).__name__}.'
         )
-    return handler(subject, event, patience)
+    return leaving.not_forgotten(subject, handler(subject, event, patience))
 
 
 # --- what anybody may say at any time -------------------------------------
@@ -142,19 +163,9 @@ def _suspected(
 def _released(
     subject: incident.Incident, event: events.Released
 ) -> incident.Incident:
-    if subject.phase == Phase.RECOVERED and subject.code == 'parked-servers':
-        return notes.add(
-            subject,
-            event.at,
-            'return-released',
-            f'{event.by} lets the host return: {event.reason}',
-            return_released=True,
-            next_look_at=None,
-        )
-    if subject.phase == Phase.RECOVERED and subject.code == 'service-gone':
-        return containment.close(
-            subject, event.at, f'{event.by} closed it: {event.reason}'
-        )
+    returned = containment.released(subject, event)
+    if returned is not None:
+        return returned
     if (
         subject.phase == Phase.NEEDS_OPERATOR
         and notes.fence_of(subject).attempt == 1
@@ -167,6 +178,8 @@ def _released(
             f'{event.by} dismissed it before anything was evacuated: '
             f'{event.reason}',
         )
+    if subject.phase == Phase.MIGRATING:
+        return leaving.released(subject, event.at, event.by, event.reason)
     if subject.phase not in (Phase.SUSPECTED, Phase.HELD):
         return notes.add(
             subject,
@@ -282,7 +295,8 @@ Handler = Callable[
 _LOOKING: dict[type[events.Event], Handler] = {
     events.Identified: assessment.identified,
     events.Listed: assessment.listed_preview,
-    events.Assessed: assessment.assessed,
+    events.Assessed: responses.heard,
+    network_events.NetworksAssessed: responses.assessed,
     events.Dismissed: assessment.dismissed,
 }
 
@@ -300,22 +314,46 @@ _STEPS: dict[type[events.Event], Handler] = {
     events.StepRefused: containment.step_refused,
 }
 
+_LEAVING: dict[type[events.Event], Handler] = {
+    events.Identified: assessment.identified,
+    network_events.NetworksSeen: leaving.networks_seen,
+    network_events.HostSilent: leaving.host_silent,
+    network_events.MovesSeen: leaving.moves_seen,
+    network_events.MoveIntended: leaving.move_intended,
+    network_events.MoveAccepted: moves.move_accepted,
+    network_events.MoveRefused: moves.move_refused,
+    events.StepIntended: leaving.step_intended,
+    events.StepDone: leaving.step_done,
+    events.StepRefused: containment.step_refused,
+}
+
 TABLE: typing.Final[dict[Phase, dict[type[events.Event], Handler]]] = {
     Phase.SUSPECTED: _LOOKING,
     Phase.HELD: _LOOKING,
+    Phase.MIGRATING: _LEAVING,
     Phase.FENCING: {**_POWER, events.IntentExpired: fence.intent_expired},
     Phase.NEEDS_OPERATOR: _POWER,
     Phase.CONTAINING: {**_STEPS, events.SignOfLife: fence.alive_after_fence},
     Phase.EVACUATING: {
         events.SignOfLife: fence.alive_after_fence,
         events.Listed: evacuation.listed,
+        events.Uncontained: containment.uncontained,
         events.EvacuationSeen: records.seen,
+        events.Appeared: evacuation.appeared,
+        events.Reviewed: evacuation.reviewed,
         events.BatchHeld: evacuation.batch_held,
         events.EvacuateIntended: evacuation.intended,
         events.EvacuateAccepted: evacuation.accepted,
         events.EvacuateRefused: evacuation.refused,
-        events.StopIntended: evacuation.stop_intended,
+        events.ResetIntended: evacuation.reset_intended,
+        events.ResetDone: evacuation.reset_done,
+        events.RestoreIntended: restoring.intended,
     },
-    Phase.RECOVERED: {events.HostSeen: containment.host_seen},
+    Phase.RECOVERED: {
+        events.HostSeen: containment.host_seen,
+        events.EvacuationSeen: records.seen,
+        events.Appeared: evacuation.appeared,
+        events.Reviewed: evacuation.reviewed,
+    },
     Phase.RETURNING: {events.HostSeen: containment.host_seen, **_STEPS},
 }

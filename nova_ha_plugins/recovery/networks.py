@@ -79,6 +79,7 @@ class Track:
     :ivar at: when it was last asked.
     :ivar silent_since: when the silence that lasts was first noticed.
     :ivar heard_at: when it last answered.
+    :ivar heard_since: since when every look got an answer.
     """
 
     host: str
@@ -87,6 +88,7 @@ class Track:
     at: float
     silent_since: float | None = None
     heard_at: float | None = None
+    heard_since: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,17 +135,18 @@ def track(
     :param gap: looks that lie farther apart are no unbroken silence.
     """
     heard_at = before.heard_at if before else None
+    if before is not None and not 0.0 <= at - before.at <= gap:
+        before = None
     if sign == Sign.ALIVE:
-        return Track(host, network, sign, at, None, at)
+        since = before.heard_since if before else None
+        return Track(
+            host, network, sign, at, None, at, at if since is None else since
+        )
     if sign == Sign.UNKNOWN:
         return Track(host, network, sign, at, None, heard_at)
-    since = at
-    if (
-        before is not None
-        and before.silent_since is not None
-        and 0.0 <= at - before.at <= gap
-    ):
-        since = before.silent_since
+    since = before.silent_since if before else None
+    if since is None:
+        since = at
     return Track(host, network, sign, at, since, heard_at)
 
 
@@ -195,7 +198,7 @@ def _lost(
             or now - since < rules.enough
         ):
             continue
-        witnesses = sorted(o.host for o in answers if o.at >= since)
+        witnesses = [o for o in answers if o.at >= since]
         together = [
             host
             for at, host in silent
@@ -206,7 +209,13 @@ def _lost(
         elif together:
             cause, others = Cause.OUTAGE, together
         else:
-            cause, others = Cause.HOST, witnesses
+            cause = Cause.HOST
+            others = sorted(other.host for other in witnesses)
+            # Before anybody else was heard it was perhaps our own leg.
+            first = min(other.heard_since or now for other in witnesses)
+            since = max(since, first)
+            if now - since < rules.enough:
+                continue
         yield Loss(
             each.host,
             each.network,

@@ -45,6 +45,14 @@ KINDS: dict[str, tuple[str, ...]] = {
     'migrate-call': ('migrate-fault lost refuse-409',),
     'migrate-late': ('migrate-fault late',),
     'migrate-reply': ('migrate-fault accept-504 accept-504',),
+    'tenant-dies': ('probe-cut {h} tenant', 'power-off {h}'),
+    'tenant-hangs': ('probe-cut {h} tenant', 'hang {h}', 'resume {h}'),
+    'tenant-compute': (
+        'probe-cut {h} tenant',
+        'compute-stop {h}',
+        'compute-start {h}',
+    ),
+    'tenant-bus': ('probe-cut {h} tenant', 'bus-cut {h}', 'bus-heal {h}'),
     'tenant-lost': ('probe-cut {h} tenant',),
     'storage-lost': ('probe-cut {h} storage',),
     'own-leg': ('leg-cut', 'leg-heal'),
@@ -99,7 +107,7 @@ _NETWORKS = (
     'own-storage-leg',
     'storage-lost',
     'tenant-lost',
-    'tenant-lost',
+    'tenant-dies',
     'live-slow',
     'live-fail',
 )
