@@ -64,8 +64,8 @@ def _management_lost(suspect: scenes.Suspect, limits: scenes.Limits) -> Hold:
         f"Host '{suspect.host}' is cut off from the management network but "
         f'answers on network {networks}, so its servers may run '
         f'({evidence.told(suspect.readings)}). Nothing is fenced '
-        f'([networks] management = {limits.management_lost}); repair the network, '
-        'or switch the host off yourself.',
+        f'([networks] management = {limits.management_lost}); repair the '
+        'network, or switch the host off yourself.',
     )
 
 

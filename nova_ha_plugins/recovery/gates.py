@@ -36,8 +36,7 @@ def hold(case: Case) -> Hold | None:
     """Return the first reason to wait, None when every gate is open.
 
     The arm gate is asked last, so that an engine that only observes can say
-    truthfully what it would have done. Of a living host whose network is lost
-    the networks' own policy brought the evidence; every other gate is asked.
+    truthfully what it would have done.
     """
     suspect, scene, limits = case.suspect, case.scene, case.limits
     return (
@@ -45,13 +44,13 @@ def hold(case: Case) -> Hold | None:
         or observer.healthy(suspect, scene, limits)
         or brakes.maintenance(suspect, scene)
         or _foreign(suspect, scene)
-        or _evidence(suspect, scene, limits)
+        or corroboration.hold(suspect, scene.now, limits)
         or observer.watched_enough(suspect, scene, limits)
         or _worth_it(suspect, scene)
         or _mapped(suspect, scene)
         or _kdump(suspect, scene.now, limits)
         or brakes.paused(suspect, scene)
-        or _storm(suspect, scene, limits)
+        or storm.hold(suspect, scene, limits)
         or _armed(suspect, scene)
     )
 
@@ -62,13 +61,10 @@ def suspect_of(
     silent_probes: int,
     now: float,
     found: Hold | None = None,
-    living: evidence.Response | None = None,
 ) -> Suspect:
     """Return what the gates need to know of a host and its channels.
 
     :param found: what the engine found that keeps it, before any gate.
-    :param living: what is to be done about a host that lives and lost a
-        network.
     """
     dead = evidence.verdict(readings) == incident.Verdict.DEAD
     since = now if subject.dead_since is None else subject.dead_since
@@ -86,24 +82,7 @@ def suspect_of(
         answered_at=subject.answered_at,
         dead_since=since if dead else None,
         found=found,
-        living=living,
     )
-
-
-def _evidence(suspect: Suspect, scene: Scene, limits: Limits) -> Hold | None:
-    if suspect.living is not None:
-        return None
-    return corroboration.hold(suspect, scene.now, limits)
-
-
-def _storm(suspect: Suspect, scene: Scene, limits: Limits) -> Hold | None:
-    if not _needs_fence(suspect):
-        return None
-    return storm.hold(suspect, scene, limits)
-
-
-def _needs_fence(suspect: Suspect) -> bool:
-    return suspect.living != evidence.Response.MIGRATE
 
 
 def _foreign(suspect: Suspect, scene: Scene) -> Hold | None:
@@ -135,8 +114,6 @@ def _worth_it(suspect: Suspect, scene: Scene) -> Hold | None:
 def _mapped(suspect: Suspect, scene: Scene) -> Hold | None:
     if scene.own.known and scene.own.mapped:
         return None
-    if not _needs_fence(suspect):
-        return None
     text = 'the engine does not know the host'
     if scene.own.known:
         text = scene.own.map_text
@@ -167,13 +144,10 @@ def _kdump(suspect: Suspect, now: float, limits: Limits) -> Hold | None:
 def _armed(suspect: Suspect, scene: Scene) -> Hold | None:
     if scene.armed:
         return None
-    servers = notes.count(suspect.protected, 'server')
-    would = f"migrate {servers} away from '{suspect.host}'"
-    if _needs_fence(suspect):
-        would = f"fence '{suspect.host}' and evacuate {servers}"
     return Hold(
         'disarmed',
-        f'The engine observes ({scene.arm_text}). Armed, it would now '
-        f'{would}: openstack ha arm',
+        f'The engine observes ({scene.arm_text}). Armed, it would now fence '
+        f"'{suspect.host}' and evacuate "
+        f'{notes.count(suspect.protected, "server")}: openstack ha arm',
         after=2.0,
     )

@@ -9,6 +9,7 @@ import typing
 
 from nova_ha_plugins.recovery import decision
 from nova_ha_plugins.recovery import gates
+from nova_ha_plugins.recovery import responses
 
 # The decision of the gates about a fence.
 FENCE = 'fence'
@@ -46,21 +47,25 @@ def replay(text: str) -> Replayed:
             f"The record is of a decision '{found.name}', expected one of "
             f'{", ".join(sorted(_MAKERS))}: it was written by another release'
         )
-    answer = make(found.values)
+    try:
+        answer = make(found.values)
+    except KeyError as error:
+        raise ValueError(
+            f"The record of decision '{found.name}' has no {error}"
+        ) from error
     again = decision.load(decision.record(found.name, {}, answer)).answer
     return Replayed(found.name, found.answer, again)
 
 
-def _fence(values: Mapping[str, typing.Any]) -> object:
-    return gates.hold(
-        gates.Case(
-            decision.value(gates.Suspect, values.get('suspect', {})),
-            decision.value(gates.Scene, values.get('scene', {})),
-            decision.value(gates.Limits, values.get('limits', {})),
-        )
+def _case(values: Mapping[str, typing.Any]) -> gates.Case:
+    return gates.Case(
+        decision.value(gates.Suspect, values['suspect']),
+        decision.value(gates.Scene, values['scene']),
+        decision.value(gates.Limits, values['limits']),
     )
 
 
 _MAKERS: dict[str, Callable[[Mapping[str, typing.Any]], object]] = {
-    FENCE: _fence,
+    FENCE: lambda values: gates.hold(_case(values)),
+    responses.MIGRATE: lambda values: responses.hold_migration(_case(values)),
 }

@@ -136,8 +136,6 @@ class Suspect:
     :ivar found: what already keeps it before any gate is asked.
     :ivar networks: lost ones for which the policy wants it switched off
         although it lives; empty for a host that may be dead.
-    :ivar living: what is to be done about a host that lives and lost a
-        network, 'fence' or 'migrate'; None for one that is not heard.
     """
 
     host: str
@@ -151,7 +149,6 @@ class Suspect:
     dead_since: float | None = None
     found: Hold | None = None
     networks: tuple[str, ...] = ()
-    living: evidence.Response | None = None
 
 
 @dataclasses.dataclass(frozen=True)

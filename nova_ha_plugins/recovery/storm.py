@@ -95,7 +95,8 @@ def _share(
         if len(fenced) < allowed:
             continue
         # So many must leave the window before there is room for one.
-        leaves = sorted(each.at for each in fenced)[len(fenced) - allowed]
+        leaving = sorted(each.at for each in fenced)[len(fenced) - allowed :]
+        leaves = leaving[0] if leaving else scene.now
         opens = max(leaves + limits.storm_window - scene.now, 0.0)
         return Hold(
             SHARE,

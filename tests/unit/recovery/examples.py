@@ -8,6 +8,7 @@ from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import machine
 from nova_ha_plugins.recovery import views
 
 HOST = 'cmp-1'
@@ -199,3 +200,19 @@ def case(subject=None, probes=2, limits=None, found=None, **changes):
         subject or make(), readings(**signs), probes, NOW, found
     )
     return gates.Case(suspect, scene(**changes), limits or gates.Limits())
+
+
+def assess(subject, **more):
+    """Return the incident after the gates were asked, as the engine does."""
+    asked = case(subject, **more)
+    return machine.step(
+        subject,
+        events.Assessed(
+            asked.scene.now,
+            asked.suspect.readings,
+            asked.suspect.silent_probes,
+            gates.hold(asked),
+            asked.limits.management_lost,
+            asked,
+        ),
+    )

@@ -167,7 +167,7 @@ class AssessTest(unittest.TestCase):
         for words in (
             'lost its management network',
             'heartbeat silent 9.5 s, probe silent, probe:storage alive',
-            '[gates] management_lost = fence',
+            '[networks] management = fence',
         ):
             self.assertIn(words, found.timeline[0].text)
 
