@@ -11,6 +11,16 @@ GROUP = 'engine'
 engine_group = cfg.OptGroup(GROUP, title='Loop of nova-ha-engine')
 
 engine_opts = [
+    cfg.StrOpt(
+        'host',
+        default='',
+        sample_default='<host name of this machine>',
+        help="""
+What this engine's machine is called in the lease and in ``openstack ha
+status``. Different on each controller; the host name is right unless several
+of them have the same one.
+""",
+    ),
     cfg.FloatOpt(
         'interval',
         default=1.0,

@@ -2,9 +2,9 @@
 
 """A lock of a coordination service, by which the death of an engine shows.
 
-The acting engine holds a lock of a name that it tells in the store; whoever
-gets that lock knows that the one before does not hold it any more. That is a
-hint and makes a take-over quick, no more: the lease alone decides who may act.
+Each engine holds a lock of a name that it tells in the store; whoever gets the
+lock of the acting one knows that it does not hold it any more. That is a hint
+and makes a take-over quick, no more: the lease alone decides who may act.
 
 The backend is talked to in one thread of its own, because a call to it may
 hang for as long as the network lets it.
@@ -28,8 +28,6 @@ LOG = log.getLogger(__name__)
 _RENEWED_AFTER = 60.0
 # Seconds before a backend that failed is asked again.
 _PAUSE = 2.0
-
-_OWN = object()
 
 
 def label(backend_url: str) -> str:
@@ -58,7 +56,7 @@ def open_coordinator(
 
 
 class Locks:
-    """Holds the own lock, or tries for another engine's.
+    """Holds the own lock, and tries for another engine's.
 
     :ivar held: name of the own lock while it is held, '' otherwise.
     :ivar caught: name of another engine's lock that was free, '' otherwise.
@@ -69,7 +67,7 @@ class Locks:
         self._url = backend_url
         self._name = name
         self._period = period
-        self._wish: object = None
+        self._wish = ''
         self._changed = threading.Event()
         self._stop = threading.Event()
         self._coordinator: typing.Any = None
@@ -84,7 +82,7 @@ class Locks:
         )
 
     def start(self) -> None:
-        """Begin to do what is wished; does nothing without a backend."""
+        """Hold the own lock from now on; does nothing without a backend."""
         if self._url:
             # A library must not tell the address of the backend twice a
             # second while it is away.
@@ -98,17 +96,10 @@ class Locks:
         if self._thread.is_alive():
             self._thread.join(_PAUSE)
 
-    def hold(self) -> None:
-        """Have a lock of one's own."""
-        self._want(_OWN)
-
     def catch(self, lock: str) -> None:
         """Try for the lock of another engine; '' for none."""
-        self._want(lock or None)
-
-    def _want(self, wish: object) -> None:
-        if wish != self._wish:
-            self._wish = wish
+        if lock != self._wish:
+            self._wish = lock
             self._changed.set()
 
     def _run(self) -> None:
@@ -135,19 +126,16 @@ class Locks:
             self._changed.clear()
         self._give_back()
 
-    def _turn(self, wish: object) -> None:
+    def _turn(self, wish: str) -> None:
         if self._coordinator is None:
             coordinator = open_coordinator(self._url, self._name)
             coordinator.start(start_heart=True)
             self._coordinator = coordinator
-        if wish is _OWN:
-            self._hold()
+        self._hold()
+        if self.caught == wish:
             return
-        self._release_own()
-        if not isinstance(wish, str):
-            self._release_other()
-        elif self.caught != wish:
-            self._release_other()
+        self._release_other()
+        if wish:
             lock = self._coordinator.get_lock(wish.encode())
             if lock.acquire(blocking=False):
                 self._other, self.caught = lock, wish
@@ -161,7 +149,6 @@ class Locks:
             return
         before, self._own, self.held = self._own, lock, name
         self._own_since = time.monotonic()
-        self._release_other()
         if before is not None:
             # Not at once: who watches has to read the new name first.
             threading.Timer(_PAUSE, _release, (before,)).start()

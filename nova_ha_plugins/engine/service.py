@@ -78,7 +78,7 @@ class EngineService(cotyledon.Service):
     def _run(self) -> None:
         store = store_api.open_store(self.conf)
         eyes = loop.Eyes(time.monotonic(), self._rules)
-        own = leases.own_name()
+        own = leases.own_name(self.conf.engine.host)
         ttl = self.conf.engine.lease_ttl
         url = self.conf.coordination.backend_url or ''
         locks = coordination.Locks(url, own, min(0.5, ttl / 10))

@@ -59,7 +59,6 @@ class Locks(typing.Protocol):
     held: str
     caught: str
 
-    def hold(self) -> None: ...
     def catch(self, lock: str) -> None: ...
 
 
@@ -154,7 +153,6 @@ class Standing:
             self._store.renew_lease(lease)
         except values.LeaseLost as error:
             self._lost(str(error))
-        self._locks.hold()
 
     def _watch(self) -> None:
         seen = self._store.lease_state()
@@ -169,7 +167,7 @@ class Standing:
         now = self._monotonic()
         if not free:
             self._free_since = None
-            self._compare(seen, acting, now)
+            self._compare(seen, acting, lock, now)
             return
         self._strange_since = None
         if self._free_since is None:
@@ -223,7 +221,7 @@ class Standing:
             LOG.info('Another engine was quicker: %s', error)
             return
         self._free_since = None
-        self._locks.hold()
+        self._locks.catch('')
         how = f"from '{lease.taken_from}', " if lease.taken_from else ''
         why = 'its lock was free' if locked else 'its lease was over'
         LOG.info(
@@ -241,22 +239,27 @@ class Standing:
         self,
         seen: values.LeaseState,
         acting: values.EngineState | None,
+        lock: str,
         now: float,
     ) -> None:
-        """Refuse to run beside an engine that coordinates otherwise."""
+        """Refuse to run beside an engine that coordinates otherwise.
+
+        Two addresses may lead to the same backend: then the lock of the other
+        engine is held there.
+        """
         theirs = acting.told.get('backend', '') if acting else ''
         ours = self._told['backend']
-        if ours and ours == theirs:
+        if ours and (
+            ours == theirs
+            or (
+                ours.partition(':')[0] == theirs.partition(':')[0]
+                and lock != self._not_gone
+            )
+        ):
             self._strange_since = None
             return
         if self._strange_since is None:
             self._strange_since = now
-            LOG.warning(
-                "Engine '%(owner)s' is at work and has another coordination "
-                'than this one: it is watched for %(ttl).0f s, whether it '
-                'is gone',
-                {'owner': seen.owner, 'ttl': seen.ttl},
-            )
         # One that died renews nothing: then the lease runs out, before this.
         if now - self._strange_since <= seen.ttl + 2 * self.period:
             return

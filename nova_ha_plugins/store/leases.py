@@ -23,13 +23,15 @@ _ROW = _TABLE.c.name == _NAME
 _NOBODY = ''
 
 
-def own_name() -> str:
+def own_name(host: str = '') -> str:
     """Owner of a lease that is taken by this process.
 
     The pid's namespace is part of it: two containers on one machine may share
     a host name and a pid.
+
+    :param host: what to call this machine; its host name where it is empty.
     """
-    return f'{socket.gethostname()}:{os.getpid()}@{_pid_namespace()}'
+    return f'{host or socket.gethostname()}:{os.getpid()}@{_pid_namespace()}'
 
 
 def take(
@@ -60,7 +62,8 @@ def take(
         free = (
             locked
             or row.owner in (_NOBODY, owner)
-            or row.age >= row.ttl
+            # Below it, the clock went back since: see LeaseState.is_over.
+            or not -row.ttl < row.age < row.ttl
             or process_is_gone(row.owner)
         )
         if not free or expected not in (None, row.token):
