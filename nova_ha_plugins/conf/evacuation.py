@@ -39,6 +39,18 @@ of the last failure. Retries happen only where nova chose no destination.
 """,
     ),
     cfg.FloatOpt(
+        'state_wait',
+        default=60.0,
+        min=0.0,
+        help="""
+Seconds for which a server waits that nova was moving (live migration, cold
+migration, resize) when its host died. Nova may end that by itself; before, the
+server may run on the other host and is not evacuated. Afterwards it is parked
+and looked at every half minute; waiting longer only keeps the incident in the
+phase evacuating.
+""",
+    ),
+    cfg.FloatOpt(
         'retry_delay',
         default=15.0,
         min=0.0,

@@ -7,10 +7,14 @@ from collections.abc import Callable
 from oslo_log import log
 
 from nova_ha_plugins.engine import doors
+from nova_ha_plugins.engine import look
 from nova_ha_plugins.engine import part
 from nova_ha_plugins.recovery import containment
 from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import records
+from nova_ha_plugins.recovery import views
 
 LOG = log.getLogger(__name__)
 
@@ -29,7 +33,11 @@ class ComputeService(part.Part):
 
     def disable(self, subject: incident.Incident) -> incident.Incident:
         service = self.snapshot.services.get(subject.host)
-        if service is not None and service.disabled:
+        if (
+            service is not None
+            and service.disabled
+            and not containment.is_ours(service.disabled_reason)
+        ):
             # Somebody else disabled it before: theirs to enable again.
             return self.ctx.apply(
                 subject,
@@ -79,34 +87,61 @@ class ComputeService(part.Part):
         return self.ctx.apply(subject, events.StepDone(now(), step))
 
     def watch_return(self, subject: incident.Incident) -> incident.Incident:
+        """Look whether a contained host may return, and how far it is."""
         mark = subject.fence.beat_mark if subject.fence else None
         beat = self.snapshot.newer_beat(subject.host, mark)
         beating = (
             beat is not None and beat.age < self.ctx.settings.rules.timeout
         )
-        service, uncleaned = None, 0
-        if beating:
-            services = doors.attempt(self.ctx.nova.services)
-            records = doors.attempt(self.ctx.nova.evacuations, subject.host)
-            if isinstance(services, doors.DoorError) or isinstance(
-                records, doors.DoorError
-            ):
-                LOG.warning(
-                    "Whether host '%(host)s' may return could not be read: "
-                    '%(error)s. It stays forced down; read again.',
-                    {
-                        'host': subject.host,
-                        'error': services
-                        if isinstance(services, doors.DoorError)
-                        else records,
-                    },
-                )
-                return subject
-            service = {each.uuid: each for each in services}.get(
-                subject.service_uuid
+        now = self.ctx.store.now
+        if not beating:
+            # Nothing of nova matters to a host that is not heard.
+            silent = beat is not None and self._failed_again(subject)
+            return self.ctx.apply(
+                subject, events.HostSeen(now(), False, None, 0, silent=silent)
             )
-            uncleaned = sum(record.status == 'done' for record in records)
-        return self.ctx.apply(
-            subject,
-            events.HostSeen(self.ctx.store.now(), beating, service, uncleaned),
-        )
+        if subject.phase == incident.Phase.RECOVERED and self.device_lied(
+            subject
+        ):
+            return self.ctx.apply(
+                subject, events.HostSeen(now(), True, None, 0, lied=True)
+            )
+        seen = doors.attempt(self._seen, subject)
+        if isinstance(seen, doors.DoorError):
+            LOG.warning(
+                "Whether host '%(host)s' may return could not be read: "
+                '%(error)s. It stays as it is; read again.',
+                {'host': subject.host, 'error': seen},
+            )
+            return subject
+        return self.ctx.apply(subject, events.HostSeen(now(), True, *seen))
+
+    def _seen(
+        self, subject: incident.Incident
+    ) -> tuple[views.ServiceView | None, int, int]:
+        """Return the service, guests not yet removed, servers on their way."""
+        nova = self.ctx.nova
+        services = {each.uuid: each for each in nova.services()}
+        newest: dict[str, views.MigrationView] = {}
+        uncleaned = 0
+        for record in nova.evacuations(subject.host):
+            newest.setdefault(record.server_uuid, record)
+            uncleaned += record.status == 'done'
+        evacuating = 0
+        for uuid, record in newest.items():
+            if not records.is_open(record):
+                continue
+            # Nova leaves some records open for ever: the server tells.
+            server = nova.server(uuid)
+            evacuating += server is not None and server.host == subject.host
+        return services.get(subject.service_uuid), uncleaned, evacuating
+
+    def _failed_again(self, subject: incident.Incident) -> bool:
+        """Return whether a host that was returning is silent everywhere."""
+        if subject.phase != incident.Phase.RETURNING:
+            return False
+        if subject.unforced != incident.StepState.DONE:
+            return False
+        looking = look.Look(self.ctx, self.snapshot)
+        readings = looking.readings(subject, self.ctx.store.now())
+        return evidence.verdict(readings) == incident.Verdict.DEAD

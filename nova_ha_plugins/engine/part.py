@@ -32,6 +32,22 @@ class Part:
             f'{beat.sequence})',
         )
 
+    def device_lied(self, subject: incident.Incident) -> bool:
+        """Return whether the host was heard although it was read as Off.
+
+        A heartbeat of the same boot says so that was sent afterwards; one of
+        another boot only says that it was switched on again.
+        """
+        fence = subject.fence
+        beat = self.snapshot.beats.get(subject.host)
+        return (
+            fence is not None
+            and fence.off_mark is not None
+            and beat is not None
+            and beat.boot_id == fence.off_mark[0]
+            and beat.sequence > fence.off_mark[1]
+        )
+
     def shows_life(
         self, subject: incident.Incident, how: str
     ) -> incident.Incident:
@@ -39,6 +55,8 @@ class Part:
         return self.ctx.apply(
             subject,
             events.SignOfLife(
-                self.ctx.store.now(), f"Host '{subject.host}' {how}"
+                self.ctx.store.now(),
+                f"Host '{subject.host}' {how}",
+                self.device_lied(subject),
             ),
         )

@@ -33,7 +33,7 @@ class Power(part.Part):
             return ''
         heartbeat = self.look.heartbeat(subject, self.ctx.store.now())
         if heartbeat.sign == incident.Sign.ALIVE:
-            return 'sent a heartbeat'
+            return self._heard(subject)
         probes = self.look.probed(subject)
         if subject.verdict == incident.Verdict.ISOLATED:
             networks = evidence.forbidding(
@@ -43,12 +43,29 @@ class Power(part.Part):
             networks = evidence.answering(probes)
         return evidence.answers(networks) if networks else ''
 
+    def _heard(self, subject: incident.Incident) -> str:
+        """Return what a heartbeat means.
+
+        One of a host that is fenced because it lost a network, by the policy
+        of that network, is no news; an answer on that network is.
+        """
+        fence = subject.fence
+        if fence is None or not fence.networks or fence.attempt > 1:
+            return 'sent a heartbeat'
+        back = [
+            network
+            for network in evidence.answering(self.look.probe(subject))
+            if network in fence.networks
+        ]
+        return f'answers on network {evidence.quoted(back)}' if back else ''
+
     def read_power(self, subject: incident.Incident) -> incident.Incident:
         now = self.ctx.store.now
         heartbeat = self.look.heartbeat(subject, now())
         if heartbeat.sign == incident.Sign.ALIVE:
-            subject = self._lives(subject, 'sent a heartbeat')
-            if subject.phase == Phase.CANCELLED:
+            heard, before = self._heard(subject), subject.phase
+            subject = self._lives(subject, heard) if heard else subject
+            if subject.phase != before:
                 return subject
         if subject.phase == Phase.NEEDS_OPERATOR:
             subject = self.ctx.apply(
@@ -76,18 +93,30 @@ class Power(part.Part):
                         'heard is not off',
                     ),
                 )
+        beat = self.snapshot.beats.get(subject.host)
         return self.ctx.apply(
             subject,
             events.PowerRead(
-                now(), driver, reading, self.snapshot.mark(subject.host)
+                now(),
+                driver,
+                reading,
+                self.snapshot.mark(subject.host),
+                beat.age if beat else None,
             ),
         )
 
     def _lives(
         self, subject: incident.Incident, how: str
     ) -> incident.Incident:
-        """Tell that the host lives, unless it was fenced before."""
-        if subject.fence is None or subject.fence.attempt > 1:
+        """Tell that the host lives, unless it was fenced before.
+
+        It may have been switched on again; that its device lied is news.
+        """
+        if subject.fence is None:
+            return subject
+        if subject.fence.attempt > 1 and (
+            subject.phase != Phase.FENCING or not self.device_lied(subject)
+        ):
             return subject
         return self.shows_life(subject, how)
 

@@ -16,8 +16,10 @@ from nova_ha_plugins.recovery import evacuation
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import machine
 from nova_ha_plugins.recovery import notes
 from nova_ha_plugins.recovery import policy
+from nova_ha_plugins.recovery import restoring
 from nova_ha_plugins.recovery import views
 
 LOG = log.getLogger(__name__)
@@ -47,6 +49,14 @@ class Servers(part.Part):
                 {'host': subject.host, 'error': servers},
             )
             return subject
+        missing = doors.attempt(self._left_out, subject, servers)
+        if isinstance(missing, doors.DoorError) or missing:
+            LOG.warning(
+                "The list of servers of host '%(host)s' is not complete: "
+                '%(missing)s. Listed again in the next round.',
+                {'host': subject.host, 'missing': missing},
+            )
+            return subject
         return self.ctx.apply(
             subject,
             events.Listed(
@@ -54,6 +64,28 @@ class Servers(part.Part):
                 policy.admit_all(servers, self.ctx.settings.default_policy),
             ),
         )
+
+    def _left_out(
+        self,
+        subject: incident.Incident,
+        servers: Sequence[views.ServerView],
+    ) -> list[str]:
+        """Return servers of the first look that only the list left out.
+
+        A list may be older than one that was read before it; believed, it
+        would leave the others on a host that is off.
+        """
+        listed = {server.uuid for server in servers}
+        looked_at = {
+            server.uuid: self.ctx.nova.server(server.uuid)
+            for server in subject.servers
+            if server.uuid not in listed
+        }
+        return [
+            uuid
+            for uuid, view in looked_at.items()
+            if view is not None and view.host == subject.host
+        ]
 
     def follow(self, subject: incident.Incident) -> incident.Incident:
         seen = doors.attempt(self._look_at_servers, subject)
@@ -66,39 +98,103 @@ class Servers(part.Part):
             )
             return subject
         subject = self.ctx.apply(subject, *seen)
-        return self._stop_again(subject)
+        return self._put_back(subject)
+
+    def review(self, subject: incident.Incident) -> incident.Incident:
+        """Look again at the servers of a host that is recovered and off.
+
+        The reason of a parked one may have ended, and nova may have ended a
+        move to the host only now. Nothing begins while the host is heard, or
+        while it is not certain that it is off.
+        """
+        happened: list[events.Event] = []
+        if self.snapshot.arm.armed and self._is_quiet(subject):
+            seen = doors.attempt(self._look_at_servers, subject)
+            if isinstance(seen, doors.DoorError):
+                LOG.warning(
+                    "The servers of host '%(host)s' could not be looked at "
+                    'again: %(error)s. They are in half a minute.',
+                    {'host': subject.host, 'error': seen},
+                )
+            else:
+                happened.extend(seen)
+        return self.ctx.apply(
+            subject, *happened, events.Reviewed(self.ctx.store.now())
+        )
+
+    def _is_quiet(self, subject: incident.Incident) -> bool:
+        """Return whether a recovered host is still off, without touching it.
+
+        Somebody may have switched it on: that is welcome by now.
+        """
+        fence = subject.fence
+        if fence is None or self.snapshot.newer_beat(
+            subject.host, fence.beat_mark
+        ):
+            return False
+        reading = doors.attempt(self.ctx.fencing.read, subject.host)
+        if (
+            not isinstance(reading, doors.DoorError)
+            and reading.system_uuid == subject.expected_system_uuid
+        ):
+            return reading.power == incident.Power.OFF
+        return (
+            fence.evidence_class == incident.FenceClass.OPERATOR_ATTESTED
+            and not evidence.answering(self.look.probe(subject))
+        )
 
     def _look_at_servers(
         self, subject: incident.Incident, only: Sequence[str] = ()
-    ) -> list[events.EvacuationSeen]:
+    ) -> list[events.Event]:
         # The records first: a server that is read afterwards can only be
         # further than its record says, never behind it.
         records: dict[str, views.MigrationView] = {}
         for record in self.ctx.nova.evacuations(subject.host):
             records.setdefault(record.server_uuid, record)
+        moves: dict[str, views.MigrationView] = {}
+        if only or _any_waits(subject):
+            for move in self.ctx.nova.moves(subject.host):
+                moves.setdefault(move.server_uuid, move)
         there = {
             view.uuid: view for view in self.ctx.nova.servers_on(subject.host)
         }
         off: dict[str, bool] = {}
-        seen = []
+
+        def is_off(host: str | None) -> bool:
+            if host and host not in off:
+                off[host] = self._is_off(host)
+            return bool(host and off[host])
+
+        seen: list[events.Event] = []
+        review = not only and machine.review_due(subject, self.ctx.store.now())
         for server in subject.servers:
-            if server.state in incident.FINAL_SERVER_STATES:
-                continue
-            if only and server.uuid not in only:
+            if not _is_looked_at(server, review, only):
                 continue
             view = there.get(server.uuid) or self.ctx.nova.server(server.uuid)
-            record_ = records.get(server.uuid)
-            to = record_.dest_compute if record_ else None
-            if to and to not in off:
-                off[to] = self._is_off(to)
+            found, moving = records.get(server.uuid), moves.get(server.uuid)
             seen.append(
                 events.EvacuationSeen(
                     self.ctx.store.now(),
                     server.uuid,
-                    record_,
+                    found,
                     view,
-                    bool(to and off[to]),
+                    is_off(found.dest_compute if found else None),
+                    moving,
+                    is_off(moving.other(subject.host) if moving else None),
                 )
+            )
+        if review and subject.phase == Phase.EVACUATING:
+            seen.append(events.Reviewed(self.ctx.store.now()))
+        new = [there[uuid] for uuid in there if uuid not in _uuids(subject)]
+        if new and not only:
+            settings = self.ctx.settings
+            # Before the others: they may be the last ones to end.
+            seen.insert(
+                0,
+                events.Appeared(
+                    self.ctx.store.now(),
+                    policy.admit_all(new, settings.default_policy),
+                ),
             )
         return seen
 
@@ -125,23 +221,30 @@ class Servers(part.Part):
             and reading.power == incident.Power.OFF
         )
 
-    def _stop_again(self, subject: incident.Incident) -> incident.Incident:
+    def _put_back(self, subject: incident.Incident) -> incident.Incident:
+        """Have servers that arrived put into the state that they had."""
+        nova = self.ctx.nova
+        calls = {
+            'stopping': nova.stop,
+            'pausing': nova.pause,
+            'starting': nova.start,
+        }
         for server in subject.servers:
-            if not evacuation.stop_due(server, self.ctx.store.now()):
+            if not restoring.due(server, self.ctx.store.now()):
                 continue
             subject = self.ctx.apply(
                 subject,
-                events.StopIntended(self.ctx.store.now(), server.uuid),
+                events.RestoreIntended(self.ctx.store.now(), server.uuid),
             )
-            error = doors.attempt(self.ctx.nova.stop, server.uuid)
+            error = doors.attempt(calls[server.code], server.uuid)
             if isinstance(error, doors.DoorError):
                 LOG.warning(
-                    "Server '%(server)s' of host '%(host)s' was stopped "
-                    'before and could not be stopped again: %(error)s. '
-                    'Tried again.',
+                    "Server '%(server)s' of host '%(host)s' could not be put "
+                    'back as it was (%(what)s): %(error)s. Tried again.',
                     {
                         'server': server.uuid,
                         'host': subject.host,
+                        'what': server.code,
                         'error': error,
                     },
                 )
@@ -179,6 +282,10 @@ class Servers(part.Part):
         checked = self._still_off(subject)
         if checked is not None:
             return checked
+        if self._cleared(subject.host):
+            return self.ctx.apply(
+                subject, events.Uncontained(self.ctx.store.now())
+            )
         looked_at = self.ctx.store.now()
         for uuid in uuids:
             if self.ctx.stopping.is_set():
@@ -189,6 +296,21 @@ class Servers(part.Part):
             if notes.server_of(subject, uuid).state == _READY:
                 subject = self._evacuate(subject, uuid)
         return subject
+
+    def _cleared(self, host: str) -> bool:
+        """Return whether somebody cleared forced_down of a contained host.
+
+        The snapshot's list may be from before we set it: nova is asked again.
+        """
+        service = self.snapshot.services.get(host)
+        if service is None or service.forced_down:
+            return False
+        services = doors.attempt(self.ctx.nova.services)
+        if isinstance(services, doors.DoorError):
+            return False
+        return any(
+            each.host == host and not each.forced_down for each in services
+        )
 
     def _still_off(
         self, subject: incident.Incident
@@ -256,6 +378,10 @@ class Servers(part.Part):
         self, subject: incident.Incident, uuid: str
     ) -> incident.Incident:
         now = self.ctx.store.now
+        if evacuation.must_reset(notes.server_of(subject, uuid)):
+            subject = self._reset(subject, uuid)
+            if evacuation.must_reset(notes.server_of(subject, uuid)):
+                return subject
         subject = self.ctx.apply(subject, events.EvacuateIntended(now(), uuid))
         error = doors.attempt(self.ctx.nova.evacuate, uuid)
         if isinstance(error, doors.Refused):
@@ -273,3 +399,57 @@ class Servers(part.Part):
             )
             return subject
         return self.ctx.apply(subject, events.EvacuateAccepted(now(), uuid))
+
+    def _reset(
+        self, subject: incident.Incident, uuid: str
+    ) -> incident.Incident:
+        """Have nova call a server active that it does not evacuate as it is.
+
+        Without an answer the next look at the server tells what it is.
+        """
+        now = self.ctx.store.now
+        subject = self.ctx.apply(subject, events.ResetIntended(now(), uuid))
+        error = doors.attempt(self.ctx.nova.reset, uuid)
+        if isinstance(error, doors.Refused):
+            return self.ctx.apply(
+                subject,
+                events.EvacuateRefused(
+                    now(), uuid, str(error), busy=error.status == 429
+                ),
+            )
+        if isinstance(error, doors.DoorError):
+            LOG.warning(
+                "The state of server '%(server)s' of host '%(host)s' was to "
+                'be set and nova gave no answer: %(error)s. It is looked at '
+                'again.',
+                {'server': uuid, 'host': subject.host, 'error': error},
+            )
+            return subject
+        return self.ctx.apply(subject, events.ResetDone(now(), uuid))
+
+
+def _uuids(subject: incident.Incident) -> frozenset[str]:
+    return frozenset(server.uuid for server in subject.servers)
+
+
+def _any_waits(subject: incident.Incident) -> bool:
+    """Return whether nova's other moves matter to any server now."""
+    return any(
+        server.state
+        in (
+            incident.ServerState.QUEUED,
+            incident.ServerState.READY,
+            incident.ServerState.PARKED,
+        )
+        for server in subject.servers
+    )
+
+
+def _is_looked_at(
+    server: incident.Server, review: bool, only: Sequence[str]
+) -> bool:
+    if only:
+        return server.uuid in only
+    if server.state == incident.ServerState.PARKED:
+        return review
+    return server.state not in incident.FINAL_SERVER_STATES

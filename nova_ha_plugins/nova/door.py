@@ -30,6 +30,7 @@ from oslo_log import log as logging
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.nova import client
 from nova_ha_plugins import printable
+from nova_ha_plugins.recovery import states
 from nova_ha_plugins.recovery import views
 
 LOG = logging.getLogger(__name__)
@@ -122,7 +123,9 @@ class NovaDoor:
         self._check_cell(host, what)
         # Nova drops the filter of a user who may not filter by host and
         # returns the servers of all hosts.
-        return tuple(one for one in servers if one.host == host)
+        # A list that changes while its pages are read shows a server twice.
+        there = {one.uuid: one for one in servers if one.host == host}
+        return tuple(there.values())
 
     def server(self, uuid: str) -> views.ServerView | None:
         """Return one server, None only when nova says that there is none."""
@@ -139,12 +142,38 @@ class NovaDoor:
 
     def evacuations(self, host: str) -> tuple[views.MigrationView, ...]:
         """Return nova's evacuation records away from a host, newest first."""
-        what = f"list the evacuations away from host '{host}'"
+        return self._migrations(host, 'evacuation')
+
+    def moves(self, host: str) -> tuple[views.MigrationView, ...]:
+        """Return what else moves from or to a host and has not ended.
+
+        Live migrations, cold migrations and resizes, newest first.
+        """
+        what = f"list what moves from or to host '{host}'"
+        items = self._list(
+            '/os-migrations', 'migrations', what, {'host': host}
+        )
+        return tuple(
+            one
+            for one in (_migration(item, what) for item in items)
+            if one.kind != 'evacuation'
+            and one.status not in states.MOVE_ENDED
+            and host in (one.source_compute, one.dest_compute)
+        )
+
+    def live_migrations(self, host: str) -> tuple[views.MigrationView, ...]:
+        """Return nova's live migrations away from a host, newest first."""
+        return self._migrations(host, 'live-migration')
+
+    def _migrations(
+        self, host: str, kind: str
+    ) -> tuple[views.MigrationView, ...]:
+        what = f"list the {kind}s away from host '{host}'"
         items = self._list(
             '/os-migrations',
             'migrations',
             what,
-            {'migration_type': 'evacuation', 'source_compute': host},
+            {'migration_type': kind, 'source_compute': host},
         )
         records = [_migration(item, what) for item in items]
         return tuple(one for one in records if one.source_compute == host)
@@ -182,9 +211,37 @@ class NovaDoor:
         """
         self._act(server_uuid, {'evacuate': {}}, 'evacuate')
 
+    def reset(self, server_uuid: str) -> None:
+        """Have nova call a server active, whatever it is; nothing is done."""
+        self._act(
+            server_uuid,
+            {'os-resetState': {'state': 'active'}},
+            'reset the state of',
+        )
+
     def stop(self, server_uuid: str) -> None:
         """Ask nova to stop a server."""
         self._act(server_uuid, {'os-stop': None}, 'stop')
+
+    def start(self, server_uuid: str) -> None:
+        """Ask nova to start a server."""
+        self._act(server_uuid, {'os-start': None}, 'start')
+
+    def pause(self, server_uuid: str) -> None:
+        """Ask nova to pause a server."""
+        self._act(server_uuid, {'pause': None}, 'pause')
+
+    def live_migrate(self, server_uuid: str) -> None:
+        """Ask nova to live-migrate a server to a host of its choice.
+
+        From 2.34 on nova answers before it has checked anything, so an
+        accepted call says nothing of the outcome; the migration record does.
+        """
+        self._act(
+            server_uuid,
+            {'os-migrateLive': {'host': None, 'block_migration': 'auto'}},
+            'live-migrate',
+        )
 
     def _act(self, server_uuid: str, body: _Item, verb: str) -> None:
         self._client.write(
@@ -329,6 +386,7 @@ def _migration(item: _Item, what: str) -> views.MigrationView:
         dest_compute=str(destination) if destination else None,
         status=_get(item, 'status', str, what),
         created_at=_get(item, 'created_at', str, what),
+        kind=_get(item, 'migration_type', str, what),
     )
 
 

@@ -13,12 +13,16 @@ import enum
 import typing
 
 from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import fence
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import notes
 from nova_ha_plugins.recovery import waits
 
 Phase = incident.Phase
 StepState = incident.StepState
+
+# So often forced_down is set again in one incident when somebody clears it.
+CONTAIN_AGAIN = 3
 
 
 class Step(enum.StrEnum):
@@ -133,20 +137,73 @@ def step_refused(
     )
 
 
-def host_seen(
-    subject: incident.Incident, event: events.HostSeen, _: waits.Patience
+def uncontained(
+    subject: incident.Incident, event: events.Uncontained, _: waits.Patience
 ) -> incident.Incident:
-    blocked = _why_contained(subject, event)
+    """Force the service down again: nova evacuates from no other host.
+
+    Not for ever, though: somebody who clears it again and again means it.
+    """
+    times = sum(e.code == 'contain-again' for e in subject.timeline)
+    if times >= CONTAIN_AGAIN:
+        return hold_batch(
+            subject,
+            event.at,
+            'not-contained',
+            f"No evacuation from host '{subject.host}' begins: somebody has "
+            f'cleared forced_down of its service {times + 1} times. Find out '
+            'who; then openstack compute service set --down '
+            f'{subject.host} nova-compute',
+        )
+    return notes.add(
+        subject,
+        event.at,
+        'contain-again',
+        'Somebody cleared forced_down of the service while its servers are '
+        'being evacuated; it is forced down again',
+        phase=Phase.CONTAINING,
+        forced_down=StepState.NONE,
+        disabled=StepState.NONE,
+        code='',
+        reason='',
+        next_look_at=None,
+    )
+
+
+def hold_batch(
+    subject: incident.Incident, at: float, code: str, text: str
+) -> incident.Incident:
+    """Say why no evacuation begins although some could."""
+    if (subject.code, subject.reason) == (code, text):
+        return subject
+    if subject.code != code:
+        subject = notes.add(subject, at, code, text, kind=incident.Kind.GATE)
+    return dataclasses.replace(subject, code=code, reason=text, updated_at=at)
+
+
+def host_seen(
+    subject: incident.Incident,
+    event: events.HostSeen,
+    patience: waits.Patience,
+) -> incident.Incident:
+    """Let a contained host return, one step after another."""
+    if event.lied:
+        return fence.device_lied(
+            subject, event.at, f"Host '{subject.host}' sends heartbeats"
+        )
+    began = subject.beating_since
+    if not event.beating:
+        began = None
+    elif began is None or began > event.at:
+        began = event.at
+    if began != subject.beating_since:
+        subject = dataclasses.replace(
+            subject, beating_since=began, updated_at=event.at
+        )
     if subject.phase == Phase.RECOVERED:
+        blocked = _why_contained(subject, event, patience)
         if blocked:
-            code, text = blocked
-            if (subject.code, subject.reason) == (code, text):
-                return subject
-            if subject.code != code:
-                subject = notes.add(subject, event.at, code, text)
-            return dataclasses.replace(
-                subject, code=code, reason=text, updated_at=event.at
-            )
+            return _told(subject, event.at, *blocked)
         return notes.add(
             subject,
             event.at,
@@ -157,10 +214,58 @@ def host_seen(
             reason='clearing forced_down',
             next_look_at=None,
         )
-    service = event.service
-    if service is None or not service.up:
+    return _coming_up(subject, event)
+
+
+def _told(
+    subject: incident.Incident, at: float, code: str, text: str
+) -> incident.Incident:
+    if (subject.code, subject.reason) == (code, text):
         return subject
-    if service.disabled and service.disabled_reason == owner(subject):
+    if subject.code != code:
+        subject = notes.add(subject, at, code, text)
+    return dataclasses.replace(subject, code=code, reason=text, updated_at=at)
+
+
+def _coming_up(
+    subject: incident.Incident, event: events.HostSeen
+) -> incident.Incident:
+    service = event.service
+    if event.silent:
+        return close(
+            subject,
+            event.at,
+            f"Host '{subject.host}' failed again while it returned; its "
+            'service stays disabled, and it is judged anew',
+        )
+    if service is None:
+        return subject
+    if not event.beating:
+        return _told(
+            subject,
+            event.at,
+            'silent-again',
+            'The host fell silent again while it returned: look at its '
+            'polling agent. It goes on when heartbeats come',
+        )
+    if not service.up:
+        return _told(
+            subject,
+            event.at,
+            'wait-up',
+            'waiting for nova to see the service up',
+        )
+    mine = service.disabled and is_ours(service.disabled_reason)
+    if mine and subject.quarantined:
+        return _told(
+            subject,
+            event.at,
+            'quarantined',
+            f"Host '{subject.host}' is up but failed too often lately: its "
+            'service stays disabled. Find out why, then openstack ha release '
+            f'{subject.host}',
+        )
+    if mine:
         return dataclasses.replace(
             subject,
             code='enable',
@@ -177,7 +282,9 @@ def host_seen(
 
 
 def _why_contained(
-    subject: incident.Incident, event: events.HostSeen
+    subject: incident.Incident,
+    event: events.HostSeen,
+    patience: waits.Patience,
 ) -> tuple[str, str] | None:
     if not event.beating:
         return (
@@ -207,6 +314,57 @@ def _why_contained(
             'the host: start nova-compute there, or restart it if it runs, '
             'and leave it forced down',
         )
+    if event.evacuating and not subject.return_released:
+        return (
+            'still-evacuating',
+            f'{notes.count(event.evacuating, "server")} of the host are '
+            'being evacuated, not by this engine: it returns when nova has '
+            f'ended that, or after openstack ha release {subject.host}',
+        )
+    began = subject.beating_since
+    assert began is not None  # noqa: S101 - it beats
+    if event.at - began < patience.healthy_delay:
+        return (
+            'healthy-delay',
+            'The host is heard again; nova may use it after '
+            f'{patience.healthy_delay:.0f} s of heartbeats ([gates] '
+            'healthy_delay)',
+        )
+    return None
+
+
+def released(
+    subject: incident.Incident, event: events.Released
+) -> incident.Incident | None:
+    """Return what an operator's word lets go on, None if nothing waits."""
+    who = f'{event.by} lets the host return: {event.reason}'
+    match subject.phase, subject.code:
+        case Phase.RECOVERED, 'parked-servers' | 'still-evacuating':
+            return notes.add(
+                subject,
+                event.at,
+                'return-released',
+                who,
+                kind=incident.Kind.OPERATOR,
+                return_released=True,
+                next_look_at=None,
+            )
+        case Phase.RECOVERED, 'service-gone':
+            return close(
+                subject, event.at, f'{event.by} closed it: {event.reason}'
+            )
+        case Phase.NEEDS_OPERATOR, fence.DEVICE_LIED:
+            return _lives_after_all(subject, event)
+        case Phase.RETURNING, 'quarantined':
+            return notes.add(
+                subject,
+                event.at,
+                'return-released',
+                who,
+                kind=incident.Kind.OPERATOR,
+                quarantined=False,
+                next_look_at=None,
+            )
     return None
 
 
@@ -235,6 +393,39 @@ def close(
     )
 
 
+def _lives_after_all(
+    subject: incident.Incident, event: events.Released
+) -> incident.Incident | None:
+    """Give up a fence that never was, while no server was evacuated."""
+    if any(server.attempts for server in subject.servers):
+        return None
+    who = f'{event.by} says that the host lives: {event.reason}'
+    if subject.forced_down == StepState.NONE:
+        return fence.cancel(subject, event.at, who)
+    return notes.add(
+        subject,
+        event.at,
+        'returning',
+        who,
+        kind=incident.Kind.OPERATOR,
+        phase=Phase.RETURNING,
+        code='un-force',
+        reason='clearing forced_down',
+        next_look_at=None,
+    )
+
+
+OWNER = 'nova-ha: incident '
+
+
 def owner(subject: incident.Incident) -> str:
     """Return the disabled_reason by which we know our own disable."""
-    return f'nova-ha: incident {subject.uuid}'
+    return f'{OWNER}{subject.uuid}'
+
+
+def is_ours(disabled_reason: str) -> bool:
+    """Return whether an incident of ours disabled a service.
+
+    Maybe an earlier one of the same host: one that failed while it returned.
+    """
+    return disabled_reason.startswith(OWNER)

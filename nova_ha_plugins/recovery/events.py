@@ -114,11 +114,13 @@ class PowerRead(Event):
     """The device said what the power is.
 
     :ivar beat_mark: the newest heartbeat known when it was read.
+    :ivar beat_age: how long ago that was received.
     """
 
     driver: str
     reading: views.PowerReading
     beat_mark: tuple[str, int] | None
+    beat_age: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,9 +161,13 @@ class Released(Event):
 
 @dataclasses.dataclass(frozen=True)
 class SignOfLife(Event):
-    """A host that should be off was heard or read as on."""
+    """A host that should be off was heard or read as on.
+
+    :ivar lied: it never was off, although its device said so.
+    """
 
     text: str
+    lied: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,12 +201,34 @@ class EvacuationSeen(Event):
     :ivar server: the server, None when nova has no such server any more.
     :ivar destination_off: the destination of the record is a host that was
         itself fenced after the record was made.
+    :ivar move: its newest live migration, cold migration or resize from or
+        to this host that nova has not ended.
+    :ivar other_off: the other host of that move was fenced and is off.
     """
 
     server_uuid: str
     record: views.MigrationView | None
     server: views.ServerView | None
     destination_off: bool = False
+    move: views.MigrationView | None = None
+    other_off: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Appeared(Event):
+    """Servers that nova places on the host only now: late moves to it."""
+
+    servers: tuple[incident.Server, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reviewed(Event):
+    """Parked servers were looked at again, or could not be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Uncontained(Event):
+    """Nova's service of the host is no longer forced down, not by us."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,8 +266,25 @@ class EvacuateRefused(Event):
 
 
 @dataclasses.dataclass(frozen=True)
-class StopIntended(Intent):
-    """A server that was stopped is about to be stopped again."""
+class ResetIntended(Intent):
+    """Nova is about to be asked to call a server active.
+
+    It evacuates no server in the state that this one has.
+    """
+
+    server_uuid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ResetDone(Event):
+    """Nova calls the server active now."""
+
+    server_uuid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class RestoreIntended(Intent):
+    """A server is about to be put back into the state that it had."""
 
     server_uuid: str
 
@@ -252,8 +297,15 @@ class HostSeen(Event):
     :ivar service: nova's view, None when nova has no such service any more.
     :ivar uncleaned: evacuation records of the host that nova-compute has not
         yet marked completed: guests it has not yet removed.
+    :ivar evacuating: servers that are still on it and on their way, whoever
+        asked for that.
+    :ivar silent: it was heard after the fence and fell silent again.
+    :ivar lied: it never was off, although its device said so.
     """
 
     beating: bool
     service: views.ServiceView | None
     uncleaned: int
+    evacuating: int = 0
+    silent: bool = False
+    lied: bool = False

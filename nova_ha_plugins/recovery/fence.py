@@ -18,6 +18,11 @@ from nova_ha_plugins.recovery import waits
 Phase = incident.Phase
 StepState = incident.StepState
 
+# A device that read Off and whose host was heard afterwards.
+DEVICE_LIED = 'device-lied'
+# So late a heartbeat may come that was sent before the host was off.
+LATE_HEARTBEAT = 30.0
+
 
 def intent_expired(
     subject: incident.Incident, event: events.IntentExpired, _: waits.Patience
@@ -120,6 +125,11 @@ def power_read(
         system_uuid=reading.system_uuid,
     )
     subject = dataclasses.replace(subject, fence=fence, updated_at=event.at)
+    if has_lied(subject):
+        # What it reads counts no more in this incident, only a signed word.
+        if subject.phase == Phase.NEEDS_OPERATOR:
+            return dataclasses.replace(subject, next_look_at=event.at + 10.0)
+        return device_lied(subject, event.at, 'Its device lied before')
     if reading.power == incident.Power.OFF:
         record = dataclasses.replace(
             fence,
@@ -127,6 +137,7 @@ def power_read(
             confirmed_at=event.at,
             evidence_class=incident.FenceClass.CONFIRMED_OFF,
             beat_mark=event.beat_mark,
+            off_mark=_off_mark(fence, event),
         )
         took = event.at - fence.intended_at
         return contain(
@@ -158,6 +169,77 @@ def power_read(
         subject = dataclasses.replace(subject, code='', reason='')
     return _not_yet_off(
         subject, event.at, f'the device reads {reading.power}', patience
+    )
+
+
+def _off_mark(
+    fence: incident.FenceRecord, event: events.PowerRead
+) -> tuple[str, int] | None:
+    """Return what only a heartbeat can carry that was sent after now.
+
+    Its sequence is the milliseconds since the host booted: a host whose last
+    heartbeat came 8 s ago would now be 8 s further. One that was sent earlier
+    may have been on its way for long, so a margin is left.
+    """
+    if event.beat_mark is None or event.beat_age is None:
+        return fence.off_mark
+    boot, sequence = event.beat_mark
+    if fence.off_mark is not None and fence.off_mark[0] == boot:
+        return fence.off_mark
+    later = event.beat_age + LATE_HEARTBEAT
+    return boot, sequence + int(later * 1000)
+
+
+def has_lied(subject: incident.Incident) -> bool:
+    """Return whether a host was heard that its device had read as Off."""
+    return any(entry.code == DEVICE_LIED for entry in subject.timeline)
+
+
+def device_lied(
+    subject: incident.Incident, at: float, found: str
+) -> incident.Incident:
+    """Stop: the host never was off, whatever its device says.
+
+    A heartbeat of the same boot, sent after the reading of Off, proves that.
+    """
+    fence = notes.fence_of(subject)
+    moved = sum(server.attempts > 0 for server in subject.servers)
+    text = (
+        f'{found}, of the same boot as before it was read as Off: it never '
+        f'was off. The device ({fence.driver}) lies, or reads another '
+        'machine. '
+        + (
+            f'{notes.count(moved, "server")} of it may run twice! '
+            if moved
+            else 'Nothing was evacuated. '
+        )
+        + 'Nothing more is evacuated. Switch the host off by hand, then '
+        f'openstack ha attest {subject.host} --off'
+    )
+    return notes.add(
+        subject,
+        at,
+        DEVICE_LIED,
+        text,
+        phase=Phase.NEEDS_OPERATOR,
+        code=DEVICE_LIED,
+        reason=text,
+        next_look_at=at + 10.0,
+        fence=_once_more(fence, at, subject.epoch),
+    )
+
+
+def _once_more(
+    fence: incident.FenceRecord, at: float, epoch: int
+) -> incident.FenceRecord:
+    """Return the record of the next attempt, void of all proof."""
+    return incident.FenceRecord(
+        state=incident.FenceState.INTENDED,
+        epoch=epoch,
+        attempt=fence.attempt + 1,
+        intended_at=at,
+        driver=fence.driver,
+        off_mark=fence.off_mark,
     )
 
 
@@ -231,6 +313,8 @@ def alive_while_fencing(
 ) -> incident.Incident:
     """End a fence that has not begun, or that its device ignored."""
     fence = notes.fence_of(subject)
+    if event.lied and not has_lied(subject):
+        return device_lied(subject, event.at, event.text)
     if fence.attempt == 1 and fence.calls == 0:
         return cancel(
             subject,
@@ -304,6 +388,8 @@ def alive_after_fence(
     subject: incident.Incident, event: events.SignOfLife, _: waits.Patience
 ) -> incident.Incident:
     fence = notes.fence_of(subject)
+    if event.lied:
+        return device_lied(subject, event.at, event.text)
     return notes.add(
         subject,
         event.at,
@@ -314,11 +400,5 @@ def alive_after_fence(
         code='returned-early',
         reason=event.text,
         next_look_at=None,
-        fence=incident.FenceRecord(
-            state=incident.FenceState.INTENDED,
-            epoch=subject.epoch,
-            attempt=fence.attempt + 1,
-            intended_at=event.at,
-            driver=fence.driver,
-        ),
+        fence=_once_more(fence, event.at, subject.epoch),
     )

@@ -93,8 +93,37 @@ def end(
     )
 
 
+def reopen(
+    subject: incident.Incident, at: float, server: incident.Server
+) -> incident.Incident:
+    """Go on with a server that was parked, also after the end.
+
+    Only for a host that is still off: the engine looks before it asks.
+    """
+    text = (
+        f"Server '{server.name or server.uuid}' is parked no more "
+        f'({server.code})'
+    )
+    if subject.phase != incident.Phase.RECOVERED:
+        return notes.add(subject, at, 'unparked', text)
+    return notes.add(
+        subject,
+        at,
+        'reopened',
+        f'{text}: evacuation goes on',
+        phase=incident.Phase.EVACUATING,
+        outcome='',
+        code='',
+        reason='',
+        next_look_at=None,
+    )
+
+
 def finish(subject: incident.Incident, at: float) -> incident.Incident:
     """Return the incident as recovered, or with what it still waits for."""
+    if subject.phase == incident.Phase.RECOVERED:
+        # A parked server ended otherwise; the count of the rest stands.
+        return _recounted(subject)
     if any(
         s.state not in incident.FINAL_SERVER_STATES for s in subject.servers
     ):
@@ -104,6 +133,7 @@ def finish(subject: incident.Incident, at: float) -> incident.Incident:
         for state in incident.FINAL_SERVER_STATES
     }
     parked = count[ServerState.PARKED]
+    subject = dataclasses.replace(subject, reviewed_at=at)
     return notes.add(
         subject,
         at,
@@ -117,6 +147,14 @@ def finish(subject: incident.Incident, at: float) -> incident.Incident:
         reason='',
         next_look_at=None,
     )
+
+
+def _recounted(subject: incident.Incident) -> incident.Incident:
+    parked = any(s.state == ServerState.PARKED for s in subject.servers)
+    outcome = 'partial' if parked else 'resolved'
+    if subject.outcome == outcome:
+        return subject
+    return dataclasses.replace(subject, outcome=outcome)
 
 
 def _waiting(subject: incident.Incident, at: float) -> incident.Incident:

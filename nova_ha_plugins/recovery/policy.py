@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import dataclasses
 
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import states
 from nova_ha_plugins.recovery import views
 
 POLICY_KEY = 'ha:policy'
@@ -30,7 +31,14 @@ MAX_PRIORITY = 1000
 _TRUE = frozenset({'1', 't', 'true', 'on', 'y', 'yes'})
 _FALSE = frozenset({'0', 'f', 'false', 'off', 'n', 'no'})
 
-_DELETING = frozenset({'deleting', 'soft-deleting'})
+_KEYS = (POLICY_KEY, PRIORITY_KEY, MASAKARI_KEY)
+_STATE_OF = {
+    states.Fate.EVACUATE: incident.ServerState.QUEUED,
+    states.Fate.RESET: incident.ServerState.QUEUED,
+    states.Fate.WAIT: incident.ServerState.QUEUED,
+    states.Fate.PARK: incident.ServerState.PARKED,
+    states.Fate.LEAVE: incident.ServerState.LEFT,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +129,9 @@ def _shown(text: str) -> str:
 def admit(view: views.ServerView, default: str = NONE) -> incident.Server:
     """Return the server as the incident keeps it, with what becomes of it.
 
-    ``queued`` when it is to be evacuated; ``left`` when nobody asked for it;
-    ``parked`` when somebody did but nova cannot evacuate it.
+    ``queued`` when it is to be evacuated, or may be soon; ``left`` when
+    nobody asked for it; ``parked`` when somebody did but its state forbids
+    it. What ``states`` knows of it is judged again before nova is asked.
     """
     choice = choose(view.metadata, default)
     state, code, reason = _outlook(view, choice)
@@ -133,6 +142,13 @@ def admit(view: views.ServerView, default: str = NONE) -> incident.Server:
         name=view.name,
         project_id=view.project_id,
         vm_state=view.vm_state,
+        task_state=view.task_state or '',
+        locked=view.locked,
+        tags=tuple(
+            (key, _shown(view.metadata[key]))
+            for key in _KEYS
+            if key in view.metadata
+        ),
         priority=choice.priority,
         protected=choice.protected,
         state=state,
@@ -155,10 +171,7 @@ def admit_all(
 
 def being_deleted(view: views.ServerView) -> bool:
     """Return whether the owner of a server is deleting it."""
-    return view.task_state in _DELETING or view.vm_state in (
-        'deleted',
-        'soft-delete',
-    )
+    return states.judge(view).code == 'being-deleted'
 
 
 def _outlook(
@@ -166,24 +179,9 @@ def _outlook(
 ) -> tuple[incident.ServerState, str, str]:
     if not choice.protected:
         return incident.ServerState.LEFT, choice.code, choice.reason
-    if being_deleted(view):
-        return (
-            incident.ServerState.LEFT,
-            'being-deleted',
-            'its owner is deleting it',
-        )
-    if view.vm_state in ('active', 'stopped'):
-        return incident.ServerState.QUEUED, choice.code, choice.reason
-    if view.vm_state == 'error':
-        return (
-            incident.ServerState.PARKED,
-            'vm-state-error',
-            'it was in error before its host failed, so there is no state to '
-            'put back; evacuate it by hand',
-        )
+    found = states.judge(view)
     return (
-        incident.ServerState.PARKED,
-        'vm-state-unsupported',
-        f'nova can evacuate active and stopped servers and this one is '
-        f'{view.vm_state}; it comes back with its host',
+        _STATE_OF[found.fate],
+        found.code or choice.code,
+        found.reason or choice.reason,
     )

@@ -20,6 +20,8 @@ from nova_ha_plugins.recovery import notes
 from nova_ha_plugins.recovery import outcomes
 from nova_ha_plugins.recovery import pacing
 from nova_ha_plugins.recovery import policy
+from nova_ha_plugins.recovery import restoring
+from nova_ha_plugins.recovery import states
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.recovery import waits
 
@@ -31,6 +33,8 @@ CLOSED_STATUSES = frozenset(
 )
 # How long a record that says 'completed' may contradict the server.
 SETTLING = 10.0
+# Parked until nobody can be left on the destination of a failed evacuation.
+UNPROVEN = 'destination-unproven'
 # After this an evacuation that nova neither ends nor moves is reported.
 SLOW = 600.0
 
@@ -42,6 +46,8 @@ def seen(
 ) -> incident.Incident:
     """Learn from nova's records where a server stands."""
     server = notes.server_of(subject, event.server_uuid)
+    if server.state == ServerState.PARKED:
+        return outcomes.finish(_parked(subject, event, server), event.at)
     if server.state in incident.FINAL_SERVER_STATES:
         return subject
     if event.server is None:
@@ -54,9 +60,9 @@ def seen(
             'nova has no such server any more: its owner deleted it',
         )
     elif server.state == ServerState.RESTORING:
-        subject = _arrived(subject, event.at, server, event.server)
+        subject = restoring.arrived(subject, event.at, server, event.server)
     elif server.state in (ServerState.QUEUED, ServerState.READY):
-        subject = _before_call(subject, event, server)
+        subject = _before_call(subject, event, server, patience)
     elif server.state == ServerState.REQUESTED:
         subject = _after_call(subject, event, server, patience)
     else:
@@ -68,6 +74,7 @@ def _before_call(
     subject: incident.Incident,
     event: events.EvacuationSeen,
     server: incident.Server,
+    patience: waits.Patience,
 ) -> incident.Incident:
     view, record = event.server, event.record
     assert view is not None  # noqa: S101 - seen() has dealt with None
@@ -76,22 +83,13 @@ def _before_call(
         if record.uuid != server.baseline:
             # An operator, or an engine before us, asked already: adopt it.
             return _follow(subject, event.at, server, record)
-    if view.host != subject.host:
+    if view.host and view.host != subject.host:
         # It is elsewhere; while it is busy there it is not ours to touch.
         if view.task_state is not None:
             return notes.put_server(
                 subject, event.at, server, state=ServerState.QUEUED
             )
-        return _arrived(subject, event.at, server, view)
-    if policy.being_deleted(view):
-        return outcomes.end(
-            subject,
-            event.at,
-            server,
-            ServerState.LEFT,
-            'being-deleted',
-            'its owner is deleting it',
-        )
+        return restoring.arrived(subject, event.at, server, view)
     # Its owner may have changed the tags while it waited.
     choice = policy.choose(view.metadata, policy.EVACUATE)
     if not choice.protected:
@@ -106,13 +104,174 @@ def _before_call(
     if _unproven(record) and not event.destination_off:
         assert record is not None  # noqa: S101 - _unproven() says so
         return _park_unproven(subject, event.at, server, record)
+    return _as_judged(subject, event, server, view, patience)
+
+
+def _as_judged(
+    subject: incident.Incident,
+    event: events.EvacuationSeen,
+    server: incident.Server,
+    view: views.ServerView,
+    patience: waits.Patience,
+) -> incident.Incident:
+    """Do what the table of the states says of a server that is not asked."""
+    found = states.judge(view, server.vm_state, event.move, event.other_off)
+    match found.fate:
+        case states.Fate.LEAVE | states.Fate.PARK:
+            state = (
+                ServerState.LEFT
+                if found.fate == states.Fate.LEAVE
+                else ServerState.PARKED
+            )
+            return outcomes.end(
+                subject, event.at, server, state, found.code, found.reason
+            )
+        case states.Fate.WAIT:
+            return _wait(subject, event.at, server, found, patience)
+    server = _with_newest_wish(server, view)
+    if (
+        found.fate == states.Fate.EVACUATE
+        and server.reset == incident.StepState.INTENDED
+    ):
+        # It was asked for, and the answer was lost: it is active by now.
+        server = dataclasses.replace(server, reset=incident.StepState.DONE)
+    if server.code in states.REVIEWED:
+        server = dataclasses.replace(server, code='', reason='')
     return notes.put_server(
         subject,
         event.at,
         server,
         state=ServerState.READY,
-        baseline=record.uuid if record else None,
+        baseline=event.record.uuid if event.record else None,
+        since=None,
     )
+
+
+def _wait(
+    subject: incident.Incident,
+    at: float,
+    server: incident.Server,
+    found: states.Judgement,
+    patience: waits.Patience,
+) -> incident.Incident:
+    """Let nova, or its owner, end what was under way; park it after a while.
+
+    A parked server is looked at again, so that nothing is lost by it.
+    """
+    since = server.since
+    if since is None or since > at or server.code != found.code:
+        since = at
+    if at - since >= patience.state_wait:
+        return outcomes.end(
+            subject, at, server, ServerState.PARKED, found.code, found.reason
+        )
+    if server.since is None:
+        subject = notes.add(
+            subject,
+            at,
+            f'server-waits:{found.code}',
+            f"Server '{server.name or server.uuid}': {found.reason}",
+        )
+    return notes.put_server(
+        subject,
+        at,
+        notes.server_of(subject, server.uuid),
+        state=ServerState.QUEUED,
+        code=found.code,
+        reason=found.reason,
+        since=since,
+    )
+
+
+def _with_newest_wish(
+    server: incident.Server, view: views.ServerView
+) -> incident.Server:
+    """Return the server with what its owner wanted of it last.
+
+    Until nova is asked the first time; then its states are our own doing.
+    """
+    if (
+        server.attempts
+        or server.reset != incident.StepState.NONE
+        or view.vm_state == states.ERROR
+    ):
+        return server
+    return dataclasses.replace(
+        server,
+        vm_state=view.vm_state,
+        task_state=view.task_state or '',
+        locked=view.locked,
+    )
+
+
+def _parked(
+    subject: incident.Incident,
+    event: events.EvacuationSeen,
+    server: incident.Server,
+) -> incident.Incident:
+    """Look again at a parked server: its reason may have ended."""
+    view, record = event.server, event.record
+    if view is None:
+        return outcomes.end(
+            subject,
+            event.at,
+            server,
+            ServerState.LEFT,
+            'deleted',
+            'nova has no such server any more: its owner deleted it',
+        )
+    if view.host and view.host != subject.host:
+        wanted = states.wanted(server.vm_state, server.task_state)
+        if view.task_state is not None or view.vm_state != wanted:
+            return subject
+        return outcomes.end(
+            subject,
+            event.at,
+            dataclasses.replace(server, destination=view.host),
+            ServerState.RECOVERED,
+            '',
+            f"somebody brought it to host '{view.host}', {view.vm_state}",
+        )
+    if is_open(record) and not event.destination_off:
+        assert record is not None  # noqa: S101 - is_open() says so
+        if record.uuid in (server.baseline, server.migration_uuid):
+            return subject
+        # An operator asked, or a call of ours arrived very late.
+        return _follow(
+            outcomes.reopen(subject, event.at, server),
+            event.at,
+            server,
+            record,
+        )
+    if not _may_go_on(event, server, view):
+        return subject
+    subject = outcomes.reopen(subject, event.at, server)
+    return notes.put_server(
+        subject,
+        event.at,
+        server,
+        state=ServerState.QUEUED,
+        code='',
+        reason='',
+        since=None,
+        retry_at=None,
+        finished_at=None,
+    )
+
+
+def _may_go_on(
+    event: events.EvacuationSeen,
+    server: incident.Server,
+    view: views.ServerView,
+) -> bool:
+    if not policy.choose(view.metadata, policy.EVACUATE).protected:
+        return False
+    if server.code == UNPROVEN:
+        return event.destination_off and event.record is not None
+    if server.code not in states.REVIEWED:
+        return False
+    found = states.judge(view, server.vm_state, event.move, event.other_off)
+    return found.fate in (states.Fate.EVACUATE, states.Fate.RESET)
 
 
 def _after_call(
@@ -166,7 +325,7 @@ def _on_the_way(
         # of that host's incident: a second call from here would be one more.
         if view.task_state is not None:
             return subject
-        return _arrived(subject, event.at, server, view)
+        return restoring.arrived(subject, event.at, server, view)
     if event.destination_off:
         return outcomes.again(
             subject,
@@ -259,55 +418,6 @@ def _follow(
     )
 
 
-def _arrived(
-    subject: incident.Incident,
-    at: float,
-    server: incident.Server,
-    view: views.ServerView,
-) -> incident.Incident:
-    if view.vm_state == 'error':
-        return outcomes.end(
-            subject,
-            at,
-            server,
-            ServerState.PARKED,
-            'error-after-evacuation',
-            f"it is on host '{view.host}' but in error; look at its fault",
-        )
-    if server.vm_state == 'stopped' and view.vm_state == 'active':
-        if server.state == ServerState.RESTORING:
-            return subject
-        return notes.put_server(
-            subject,
-            at,
-            server,
-            state=ServerState.RESTORING,
-            code='stopping',
-            reason='it was stopped before its host failed; stopping it again',
-            destination=view.host,
-            retry_at=None,
-        )
-    server = dataclasses.replace(server, destination=view.host)
-    if server.vm_state == 'active' and view.vm_state == 'stopped':
-        return outcomes.end(
-            subject,
-            at,
-            server,
-            ServerState.PARKED,
-            'came-back-stopped',
-            f"it ran before and is stopped on host '{view.host}'; start it "
-            'unless its owner stopped it meanwhile',
-        )
-    return outcomes.end(
-        subject,
-        at,
-        server,
-        ServerState.RECOVERED,
-        '',
-        f"on host '{view.host}', {view.vm_state}",
-    )
-
-
 def _contradiction(
     subject: incident.Incident,
     at: float,
@@ -351,7 +461,7 @@ def _park_unproven(
         at,
         server,
         ServerState.PARKED,
-        'destination-unproven',
+        UNPROVEN,
         f"its evacuation to '{record.dest_compute}' failed and a guest may "
         'be left there, which would write to the same disk; look for it on '
         'that host, remove it, then evacuate by hand',

@@ -41,7 +41,10 @@ class ServerView:
 
 @dataclasses.dataclass(frozen=True)
 class MigrationView:
-    """One evacuation record of nova (``GET /os-migrations``)."""
+    """One migration record of nova (``GET /os-migrations``).
+
+    :ivar kind: nova's migration_type.
+    """
 
     uuid: str
     server_uuid: str
@@ -49,6 +52,13 @@ class MigrationView:
     dest_compute: str | None
     status: str
     created_at: str
+    kind: str = 'evacuation'
+
+    def other(self, host: str) -> str | None:
+        """Return the host at the other end, None before nova chose one."""
+        if self.dest_compute == host:
+            return self.source_compute
+        return self.dest_compute
 
 
 @dataclasses.dataclass(frozen=True)

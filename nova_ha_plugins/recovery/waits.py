@@ -19,6 +19,10 @@ class Patience:
         left alone before nova's records decide that it never arrived.
     :ivar retry_delay: pause before a failed evacuation is tried again.
     :ivar max_attempts: evacuations of one server before it is parked.
+    :ivar state_wait: how long a server is waited for that nova, or its owner,
+        was moving; then it is parked, and looked at from time to time.
+    :ivar healthy_delay: how long a host that is back sends heartbeats before
+        nova may use it again.
     """
 
     fence_timeout: float = 60.0
@@ -27,6 +31,8 @@ class Patience:
     unanswered_quiet: float = 30.0
     retry_delay: float = 15.0
     max_attempts: int = 3
+    state_wait: float = 60.0
+    healthy_delay: float = 60.0
 
 
 DEFAULT: typing.Final = Patience()
