@@ -15,16 +15,22 @@ from webob import exc
 
 from nova_ha_plugins.api import backend
 from nova_ha_plugins.api import operator_views
+from nova_ha_plugins.recovery import brakes
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.recovery import incident as core
+from nova_ha_plugins.recovery import scene
 
 _NOTHING = 'Nothing was attested'
 
 
 def begin(fact: facts.Fact, subject: core.Incident) -> facts.Fact:
-    """Give the fact as kept, with the evidence that is shown for it."""
+    """Give the fact as kept, with the evidence that is shown for it.
+
+    :raises webob.exc.HTTPConflict: the engine would not act on it now.
+    """
     beat = backend.beats().get(subject.host)
     with backend.store() as store:
+        _check_may_act(store, subject)
         shown = operator_views.evidence(subject, beat, store.now())
         return store.add_fact(
             dataclasses.replace(
@@ -55,6 +61,36 @@ def confirm(fact: facts.Fact, host: str, by: str) -> facts.Fact:
             found = store.fact(fact.uuid) or fact
             raise _refusal(_why_not(found, store.now()))
     return confirmed
+
+
+def _check_may_act(store: typing.Any, subject: core.Incident) -> None:
+    # The engine refuses the same. Nobody should look at a host first, type
+    # its name, and learn it then.
+    arm = store.arm_state()
+    if not arm.armed:
+        raise _refusal(
+            f'The engine is disarmed by {arm.by} ({arm.reason}) and evacuates '
+            'nothing: openstack ha arm, then attest'
+        )
+    held = [
+        scene.Brake(
+            brake.kind,
+            brake.name,
+            brake.zone,
+            brake.until,
+            brake.reason,
+            brake.by,
+        )
+        for brake in store.brakes()
+    ]
+    reason = brakes.attest_refusal(
+        held,
+        subject.host,
+        subject.domain,
+        core.FenceClass.OPERATOR_ATTESTED,
+    )
+    if reason:
+        raise _refusal(reason)
 
 
 def _check_incident(store: typing.Any, fact: facts.Fact) -> None:

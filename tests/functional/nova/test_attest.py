@@ -13,6 +13,7 @@ from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.store import liveness
 from nova_ha_plugins.store import models
+from nova_ha_plugins.store import values
 from tests.functional.nova import test_instance_ha
 
 UNKNOWN = test_instance_ha.UNKNOWN
@@ -25,17 +26,19 @@ class AttestTest(test_instance_ha.RecoveryTestCase):
     def setUp(self):
         super().setUp()
         self.store = self.use_store()
+        self.store.set_arm_state(True, 'admin', 'tested')
 
     def open_incident(self, **changes):
         return self.store_incident(
             self.store, uuid=uuidutils.generate_uuid(), **changes
         )
 
-    def begin(self, subject, **kwargs):
+    def begin(self, subject, status=202, **kwargs):
         kwargs.setdefault('version', LATEST)
         body = {'attest': {'power': 'off', 'reason': 'unplugged'}}
         path = f'{INCIDENTS}/{subject.uuid}'
-        return self.act(path, body, 202, **kwargs)['fact']
+        answer = self.act(path, body, status, **kwargs)
+        return answer['fact' if status == 202 else 'conflictingRequest']
 
     def confirm(self, fact, status=202, host='host1', **kwargs):
         kwargs.setdefault('version', LATEST)
@@ -102,6 +105,26 @@ class AttestTest(test_instance_ha.RecoveryTestCase):
             (power['channel'], power['sign'], power['text']),
         )
         self.assertEqual((), self.store.pending_facts())
+
+    def test_it_is_not_begun_while_the_engine_would_refuse_it(self):
+        subject = self.open_incident(domain='az1')
+        for brake in (
+            values.Brake('maintenance', 'host1', reason='disk'),
+            values.Brake('pause', 'upgrade', reason='switch'),
+            values.Brake('pause', 'rack-4', zone='az1', reason='cables'),
+        ):
+            self.store.set_brake(brake)
+            told = self.begin(subject, 409)['message']
+            self.assertIn(brake.reason, told)
+            self.assertIn('unset', told)
+            self.store.unset_brake(brake.kind, brake.name, 'admin')
+        self.store.set_brake(values.Brake('pause', 'other', zone='az2'))
+        self.store.set_arm_state(False, 'lena', 'night')
+        told = self.begin(subject, 409)['message']
+        self.assertIn('disarmed by lena (night)', told)
+        self.store.set_arm_state(True, 'lena', 'morning')
+
+        self.assertEqual('unconfirmed', self.begin(subject)['state'])
 
     def test_second_step_hands_it_over_with_both_names(self):
         subject = self.open_incident()

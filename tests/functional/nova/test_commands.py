@@ -460,6 +460,7 @@ class OperatorCommandsTest(CommandTestCase):
         )
 
     def begin_attest(self, **changes):
+        self.store.set_arm_state(True, 'admin', 'tested')
         self.store_incident(**changes)
         self.doubles['on_terminal'] = lambda: False
         words = ('host1', '--off', '--reason', 'unplugged', '-f', 'json')
@@ -500,6 +501,7 @@ class OperatorCommandsTest(CommandTestCase):
         self.assertEqual('off', fact.detail['power'])
 
     def test_attest_on_a_terminal_shows_the_evidence_and_asks_the_name(self):
+        self.store.set_arm_state(True, 'admin', 'tested')
         now = self.store.now()
         self.store_incident(
             readings=(

@@ -114,7 +114,9 @@ class SamplesTest(test_instance_ha.RecoveryTestCase):
         self.compare('arm-resp.json', answer, 'arm.in_flight')
 
     def test_attest(self):
-        subject = self.store_incident(self.use_store())
+        store = self.use_store()
+        store.set_arm_state(True, 'admin', 'tested')
+        subject = self.store_incident(store)
         path = f'/os-instance-ha/incidents/{subject.uuid}'
 
         begun = self.act(path, self.sample('attest-req.json'), 202)
