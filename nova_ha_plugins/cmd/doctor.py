@@ -18,6 +18,7 @@ from oslo_db import exception as db_exception
 import sqlalchemy as sa
 
 from nova_ha_plugins.cmd import checks
+from nova_ha_plugins.cmd import engines
 from nova_ha_plugins.cmd import finding
 from nova_ha_plugins.cmd import networks
 from nova_ha_plugins.conf import opts
@@ -132,6 +133,9 @@ def _examine_store(conf: cfg.ConfigOpts, look: _Look) -> None:
     )
     if engine is not None:
         look.findings += checks.engine(*engine)
+    several = look.at('engines', store.engines)
+    if several is not None:
+        look.findings += engines.check(several)
 
 
 def _examine_hosts(conf: cfg.ConfigOpts, look: _Look) -> None:

@@ -111,6 +111,7 @@ class Standing:
         self._caught: tuple[str, float] | None = None
         self._not_gone = ''
         self._away = False
+        self._hangs = False
 
     def keep(self, stop: threading.Event, still: float) -> None:
         """Do turns until told to stop: the work of a thread.
@@ -145,14 +146,22 @@ class Standing:
     def _act(self, lease: values.Lease) -> None:
         began = self.round_began
         if began is not None and self._monotonic() - began > _ROUND_LIMIT:
-            if not self._away:
-                LOG.error('A round does not end: another engine may take over')
-            self._away = True
+            self._hang(lease)
             return
+        self._hangs = False
         try:
             self._store.renew_lease(lease)
         except values.LeaseLost as error:
             self._lost(str(error))
+
+    def _hang(self, lease: values.Lease) -> None:
+        """Let the lease run out, and end when somebody else has it."""
+        if not self._hangs:
+            LOG.error('A round does not end: another engine may take over')
+        self._hangs = True
+        seen = self._store.lease_state()
+        if seen.token != lease.token:
+            self._lost(f"it belongs to '{seen.owner}'")
 
     def _watch(self) -> None:
         seen = self._store.lease_state()
