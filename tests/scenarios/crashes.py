@@ -21,11 +21,15 @@ LONGER = 90
 
 
 class Killed:
-    """One story, its end without a crash, and its points."""
+    """One story, its end without a crash, and its points.
 
-    def __init__(self, story: language.Story) -> None:
+    :ivar engines: so many are there; none for one that starts again.
+    """
+
+    def __init__(self, story: language.Story, engines: int = 0) -> None:
         self.story = story
-        calm = language.play(story, longer=LONGER)
+        self.engines = engines
+        calm = language.play(story, longer=LONGER, engines=engines)
         self.end = calm.final()
         self.labels = [label for at, label in calm.labels if at < story.until]
 
@@ -59,7 +63,11 @@ class Killed:
         :raises Violation: the law was broken on the way.
         """
         sim = language.play(
-            self.story, point, LONGER, lambda sim: sim.final() == self.end
+            self.story,
+            point,
+            LONGER,
+            lambda sim: sim.final() == self.end,
+            engines=self.engines,
         )
         if sim.crashes != 1:
             return [f'killed {sim.crashes} times']
