@@ -168,9 +168,11 @@ class Standing:
         engines = {each.name: each for each in self._store.engines()}
         acting = engines.get(seen.owner)
         lock = str(acting.told.get('lock', '')) if acting else ''
-        # The lock has one catcher: better one that need not warm up.
+        # The lock has one catcher: better one that need not warm up. But a
+        # row of a warm one may be that of an engine that is gone as well.
         defers = not self._is_warm() and self._warm_others(seen, engines)
-        self._locks.catch('' if defers or lock == self._not_gone else lock)
+        waits = defers and seen.age < 4 * self.period
+        self._locks.catch('' if waits or lock == self._not_gone else lock)
         locked = self._is_gone(lock)
         free = seen.is_over or locked or leases.process_is_gone(seen.owner)
         now = self._monotonic()
@@ -181,7 +183,7 @@ class Standing:
         self._strange_since = None
         if self._free_since is None:
             self._free_since = now
-        if defers and now - self._free_since < _COLD_PATIENCE:
+        if defers and not locked and now - self._free_since < _COLD_PATIENCE:
             return
         self._take(seen, locked)
 

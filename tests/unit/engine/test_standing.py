@@ -203,6 +203,14 @@ class StandingTest(unittest.TestCase):
 
         self.assertLess(self.run_for(20.0, cold), 2.0)
 
+    def test_row_of_a_warm_engine_that_died_too_delays_little(self):
+        self.acting = self.engine('a')
+        cold, _dead = self.engine('b'), self.engine('c')
+        self.warm['b'] = False
+        self.holders -= {'lock-a', 'lock-c'}
+
+        self.assertLess(self.run_for(20.0, cold), 4.0)
+
     def test_second_engine_without_coordination_refuses(self):
         self.acting = self.engine('a', backend='')
         second = self.engine('b', backend='')
