@@ -84,8 +84,8 @@ class Living(part.Part):
             subject.networks_lost
         )
         for name, loss in self.snapshot.picture.of(subject.host).items():
-            if subject.phase == Phase.MIGRATING and name in losses:
-                # It was heard there before the servers began to leave.
+            if name in subject.networks_heard:
+                # By an engine before this one.
                 loss = dataclasses.replace(loss, heard=True)
             losses[name] = loss
         machine = self.ctx.lease.owner.partition(':')[0]

@@ -6,6 +6,7 @@ import dataclasses
 
 from nova_ha_plugins.engine import context
 from nova_ha_plugins.engine import doors
+from nova_ha_plugins.engine import living
 from nova_ha_plugins.engine import part
 from nova_ha_plugins.engine import scenes
 from nova_ha_plugins.recovery import brakes
@@ -36,6 +37,7 @@ class Look(part.Part):
     ) -> None:
         super().__init__(ctx, snapshot)
         self.scenes = scenes.Scenes(ctx, snapshot)
+        self.living = living.Living(self)
 
     def assess(self, subject: incident.Incident) -> incident.Incident:
         services = self.snapshot.services
@@ -51,6 +53,9 @@ class Look(part.Part):
         subject = self._identify(subject)
         now = self.ctx.store.now()
         readings = self.readings(subject, now)
+        lives = self.living.assess(subject, readings)
+        if lives is not None:
+            return lives
         limits = self.ctx.settings.limits
         lost = limits.management_lost
         doubts = self._doubts(subject, readings)

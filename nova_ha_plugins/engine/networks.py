@@ -211,6 +211,7 @@ class Watch:
             opened_at=now,
             updated_at=now,
             networks_lost=(loss.network,),
+            networks_heard=(loss.network,) if loss.heard else (),
         )
         subject = machine.step(
             subject,

@@ -180,8 +180,8 @@ class HaIncident(base.HaObject):
     # Version 1.0: Initial version
     # Version 1.1: verdict 'isolated'; answered_at
     # Version 1.2: phase 'migrating'; verdict 'suspected';
-    # dead_since, beating_since, networks_lost, moves, quarantined, token,
-    # engine, reviewed_at
+    # dead_since, beating_since, networks_lost, networks_heard, moves,
+    # quarantined, token, engine, reviewed_at
     VERSION = '1.2'
 
     fields = {
@@ -204,6 +204,7 @@ class HaIncident(base.HaObject):
         'dead_since': fields.FloatField(nullable=True),
         'beating_since': fields.FloatField(nullable=True),
         'networks_lost': fields.ListOfStringsField(),
+        'networks_heard': fields.ListOfStringsField(),
         'moves': fields.ListOfObjectsField('HaMove'),
         'quarantined': fields.BooleanField(),
         'token': fields.IntegerField(),
@@ -242,6 +243,7 @@ class HaIncident(base.HaObject):
                 'dead_since',
                 'beating_since',
                 'networks_lost',
+                'networks_heard',
                 'moves',
                 'quarantined',
                 'token',

@@ -283,6 +283,8 @@ class Incident:
     :ivar dead_since: since when every look said that it is dead.
     :ivar beating_since: since when a contained host sends heartbeats again.
     :ivar networks_lost: networks that are lost while the host lives.
+    :ivar networks_heard: those of them on which it was heard before, so that
+        their address is right.
     :ivar moves: servers that leave it by live migration meanwhile.
     :ivar quarantined: it failed too often lately and stays disabled.
     :ivar token: of the lease of the engine that acts for it.
@@ -315,6 +317,7 @@ class Incident:
     dead_since: float | None = None
     beating_since: float | None = None
     networks_lost: tuple[str, ...] = ()
+    networks_heard: tuple[str, ...] = ()
     moves: tuple[Move, ...] = ()
     quarantined: bool = False
     token: int = 0

@@ -157,7 +157,6 @@ def host_silent(
         reason='',
         readings=event.readings,
         silent_probes=0,
-        networks_lost=(),
         next_look_at=None,
     )
 
@@ -215,7 +214,8 @@ def not_forgotten(
             after, fence=None if fence and not fence.calls else fence
         )
         return dataclasses.replace(
-            resumed(kept, after.updated_at, ()), fence=kept.fence
+            resumed(kept, after.updated_at, kept.networks_lost),
+            fence=kept.fence,
         )
     return after
 

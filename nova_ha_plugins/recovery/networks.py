@@ -231,6 +231,7 @@ class Answer:
     """What is done about the networks that a living host has lost.
 
     :ivar lost: all networks that are lost.
+    :ivar heard: those on which it was heard before.
     :ivar acting: those for which the response is the one that is given.
     :ivar response: the strongest that is allowed for them.
     :ivar code: why nothing is done, '' when something is.
@@ -241,6 +242,7 @@ class Answer:
     response: Response
     code: str
     text: str
+    heard: tuple[str, ...] = ()
     acting: tuple[str, ...] = ()
 
 
@@ -282,6 +284,12 @@ def answer(
     return dataclasses.replace(
         first,
         lost=tuple(name for each in weighed for name in each.lost),
+        heard=tuple(
+            name
+            for name in sorted(losses)
+            for loss in (losses[name],)
+            if loss is not None and loss.heard
+        ),
         acting=tuple(
             name
             for each in weighed

@@ -20,6 +20,7 @@ from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import leaving
 from nova_ha_plugins.recovery import moves
 from nova_ha_plugins.recovery import network_events
+from nova_ha_plugins.recovery import networks
 from nova_ha_plugins.recovery import notes
 from nova_ha_plugins.recovery import observer
 from nova_ha_plugins.recovery import waits
@@ -53,6 +54,7 @@ def assessed(
         silent_probes=0,
         verdict=evidence.verdict(event.readings),
         networks_lost=answer.lost,
+        networks_heard=_heard(subject, answer),
     )
     if answer.response == Response.ALERT:
         hold = gates.Hold(answer.code, answer.text, AFTER)
@@ -62,6 +64,14 @@ def assessed(
     if answer.response == Response.MIGRATE:
         return _migrate(subject, event)
     return _fence(subject, event)
+
+
+def _heard(
+    subject: incident.Incident, answer: networks.Answer
+) -> tuple[str, ...]:
+    """Return the lost networks on which it was heard, by whatever engine."""
+    known = {*subject.networks_heard, *answer.heard}
+    return tuple(name for name in answer.lost if name in known)
 
 
 def _held(
@@ -202,7 +212,7 @@ def heard(
     verdict = evidence.verdict(event.readings)
     if verdict != incident.Verdict.ALIVE:
         # From here on it is a host that is not heard, like any other.
-        if subject.networks_lost:
+        if subject.networks_lost and not leaving.unfinished(subject):
             subject = dataclasses.replace(subject, networks_lost=())
         return assessment.assessed(subject, event, patience)
     if leaving.unfinished(subject):
