@@ -23,7 +23,8 @@ S8   one open incident per host, epochs rise, no evacuate while another one
      of the same server is at work.
 S9   the intent of each side effect is in the store before it.
 S10  only servers whose metadata say so, none that is being deleted.
-S11  no new fence and no attest while disarmed.
+S11  no new fence and no attest while disarmed, in maintenance or under a
+     pause; under a pause no evacuation either.
 S12  contained until the end: no evacuate after a heartbeat that is newer than
      the record, the power read just before; the service is forced down; let
      back in only without stale guests.
@@ -43,6 +44,7 @@ import typing
 
 from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.store import values
 from tests.scenarios import cloud as cloud_
 from tests.scenarios import doors
 from tests.scenarios import network_law
@@ -173,7 +175,9 @@ class Invariants:
 
     def _new_fence(self, after: incident.Incident) -> None:
         sim, host = self.sim, after.host
-        self._demand(sim.store.arm.armed, 'S11', f'fence of {host} disarmed')
+        self._demand(
+            sim.store.arm_state().armed, 'S11', f'fence of {host} disarmed'
+        )
         self._evidence(after)
         limits = sim.settings.limits
         running = sim.running
@@ -226,6 +230,26 @@ class Invariants:
                 limits.storm_max_hosts, int(limits.storm_max_share * total)
             )
             self._demand(count < allowed, 'S5', f'{host} beyond {recent}')
+        self._paced(host, zone, recent)
+
+    def _paced(self, host: str, zone: str, recent: list[str]) -> None:
+        """The other forms of S5: failure domains, and time in between."""
+        limits, now = self.sim.settings.limits, self.sim.world.now
+        zones = {self.intents[other][1] for other in recent}
+        self._demand(
+            not limits.storm_max_domains
+            or len(zones | {zone}) <= max(limits.storm_max_domains, 1)
+            or zone in zones,
+            'S5',
+            f'{host} in {zone} after {zones}',
+        )
+        soon = [
+            other
+            for other in recent
+            if self.intents[other][1] == zone
+            and now - self.intents[other][0] < limits.storm_interval
+        ]
+        self._demand(not soon, 'S5', f'{host} right after {soon}')
 
     def _evidence(self, after: incident.Incident) -> None:
         """Enough speaks for a fence, or the policy of a lost network does."""
@@ -234,9 +258,21 @@ class Invariants:
             response = evidence.Response.FENCE
             network_law.lost(self, host, fence.networks, response)
             return
+        self._demand(
+            not self._brakes(host, 0.0), 'S11', f'fence of {host} braked'
+        )
         self._quiet(host, self._decisive())
         self._no_unknown(host)
         self._own_legs(host)
+
+    def _lies(self, host: str) -> bool:
+        """Whether its own device says Off whatever is so: nobody can know.
+
+        What still holds is that nothing runs twice (S1).
+        """
+        world = self.sim.world
+        device = world.devices[world.map.get(host, host)]
+        return device.cabled == host and device.fault == 'says-off'
 
     def _became_valid(
         self, after: incident.Incident, fence: incident.FenceRecord
@@ -244,7 +280,12 @@ class Invariants:
         sim, host = self.sim, after.host
         there = sim.world.hosts[host]
         if fence.evidence_class == incident.FenceClass.OPERATOR_ATTESTED:
-            self._demand(sim.store.arm.armed, 'S11', 'attest while disarmed')
+            self._demand(
+                sim.store.arm_state().armed, 'S11', 'attest while disarmed'
+            )
+            self._demand(
+                not self._brakes(host, 0.0), 'S11', f'attest of {host} braked'
+            )
             self._quiet(host, world_.NETWORKS)
             return
         at, reading = sim.outside.readings.get(host, (0.0, None))
@@ -256,7 +297,7 @@ class Invariants:
             f'{host} confirmed off by {reading}',
         )
         self._demand(
-            not there.power or there.booted_at >= at,
+            not there.power or there.booted_at >= at or self._lies(host),
             'S3',
             f'{host} confirmed off and is on',
         )
@@ -436,6 +477,21 @@ class Invariants:
                 return subject
         raise Violation(f'S9: a side effect on {host} without an incident')
 
+    def _brakes(self, host: str, known_for: float) -> list[values.Brake]:
+        """Maintenance of the host and pauses that hold for it for so long."""
+        sim = self.sim
+        zone = sim.world.hosts[host].zone
+        return [
+            brake
+            for brake in sim.store.brakes()
+            if sim.store.now() - brake.at >= known_for
+            and (
+                brake.name == host
+                if brake.kind == 'maintenance'
+                else brake.zone in ('', zone)
+            )
+        ]
+
     def _power_off(self, host: str) -> None:
         sim, subject = self.sim, self._open(host)
         fence = subject.fence
@@ -496,6 +552,12 @@ class Invariants:
         self._demand(subject is not None, 'S9', f'evacuate {uuid}: no intent')
         assert subject is not None
         self._proof(subject)
+        paused = [
+            brake
+            for brake in self._brakes(subject.host, FRESHNESS)
+            if brake.kind == 'pause'
+        ]
+        self._demand(not paused, 'S11', f'evacuate {uuid} under {paused}')
         server = sim.cloud.servers.get(uuid)
         if server is not None:
             self._demand(
@@ -527,7 +589,9 @@ class Invariants:
             fence.evidence_class == incident.FenceClass.OPERATOR_ATTESTED
         )
         self._demand(
-            not there.power or (not attested and there.booted_at > at),
+            not there.power
+            or (not attested and there.booted_at > at)
+            or self._lies(subject.host),
             'S2',
             f'evacuate from {subject.host}, which is on',
         )

@@ -52,9 +52,13 @@ def _leg(works: bool) -> Callable[..., None]:
     return lambda sim, network=world.MANAGEMENT: sim.world.leg(network, works)
 
 
-def _arm(armed: bool) -> Callable[[Sim], None]:
-    def happen(sim: Sim) -> None:
-        sim.store.arm = values.ArmState(armed, 'olga', 'story', sim.t)
+def _arm(armed: bool) -> Callable[..., None]:
+    """For good, or for so many seconds."""
+
+    def happen(sim: Sim, seconds: str = '') -> None:
+        now = sim.store.now()
+        until = now + float(seconds) if seconds else None
+        sim.store.arm = values.ArmState(armed, 'olga', 'story', now, until)
 
     return happen
 
@@ -130,6 +134,12 @@ def _asks(sim: Sim, uuid: str, task: str, becomes: str = '') -> None:
     sim.cloud.asked(uuid, task, becomes)
 
 
+def _reset_state(sim: Sim, uuid: str) -> None:
+    """An operator gives up the state that a server had."""
+    sim.cloud.reset(uuid)
+    sim.cloud.servers[uuid].first_state = 'active'
+
+
 def _live_migrate(sim: Sim, uuid: str) -> None:
     with contextlib.suppress(cloud.NovaError):
         sim.outside.live.migrate(uuid, 'operator')
@@ -151,6 +161,8 @@ def _confirm_resize(sim: Sim, uuid: str) -> None:
 
 def _new_engine(sim: Sim) -> None:
     """The engine is killed, and another one starts."""
+    if sim.members:
+        _kill(sim, 'acting')
     sim.engine = None
 
 
@@ -205,7 +217,7 @@ def _member(sim: Sim, name: str) -> engines.Member:
         ]
         return (newest or acting or sim.members)[0]
     if name == 'watching':
-        return next(m for m in sim.members if not m.acts)
+        return next((m for m in sim.members if not m.acts), sim.members[0])
     return next(m for m in sim.members if m.name == name)
 
 
@@ -215,6 +227,8 @@ def _kill(sim: Sim, name: str, seconds: str = '2') -> None:
 
 def _freeze(sim: Sim, name: str, seconds: str) -> None:
     member = _member(sim, name)
+    if member.state == 'dead':
+        return
     member.freeze()
     sim.world.later(float(seconds), member.go_on)
 
@@ -329,7 +343,7 @@ HAPPEN: dict[str, Callable[..., None]] = {
     'new-engine': _new_engine,
     'expect': _expect,
     'asks': _asks,
-    'reset-state': lambda sim, uuid: sim.cloud.reset(uuid),
+    'reset-state': _reset_state,
     'live-migrate': _live_migrate,
     'moved-to': _moved_to,
     'confirm-resize': _confirm_resize,
