@@ -190,10 +190,14 @@ class Store:
             if stored == first:
                 # Our own: the answer to its commit had been lost.
                 return first
-            other = self.open_incident_of(first.host)
+            # By its uuid: a newer release may have written it.
+            query = sa.select(models.incidents.c.uuid).where(
+                models.incidents.c.open_key == first.host
+            )
+            other = self._db.read(lambda found: found.execute(query).scalar())
             raise AlreadyOpen(
                 f'Host {first.host!r} has open incident '
-                f'{other.uuid if other else "(just closed)"!r}: '
+                f'{other or "(just closed)"!r}: '
                 f'incident {first.uuid!r} was not stored'
             ) from error
 
