@@ -77,6 +77,9 @@ def _found(sim: Sim, words: list[str]) -> str | None:
             if any(wanted in line for line in told_all):
                 return None
             return '\n'.join(told_all)
+        case ['arm', state]:
+            found_state = str(sim.store.status.get('arm_state'))
+            return None if found_state == state else found_state
         case ['acting', name]:
             acting = [m.name for m in sim.members if m.acts]
             return None if acting == [name] else ' '.join(acting)

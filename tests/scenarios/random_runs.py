@@ -85,6 +85,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     'tag': ('tag {s} off', 'tag {s} ha'),
     'compute': ('compute-stop {h}', 'compute-start {h}'),
     'disarm': ('disarm', 'arm'),
+    'maintenance': ('maintenance {h} {n}',),
+    'pause': ('pause upgrade', 'pause-over upgrade'),
+    'pause-zone': ('pause rack az1 {n}',),
     'release': ('release {h}',),
     'attest': ('attest-if-off {h}',),
     'by-hand': ('by-hand-if-off {s}',),
@@ -234,10 +237,13 @@ def heal(sim: simulation.Simulation) -> None:
     for service in sim.cloud.services.values():
         if 'otto' in service.reason:
             service.disabled, service.reason = False, ''
+    sim.store.on_brakes.clear()
     sim.outside.faults.evacuate.clear()
     sim.outside.faults.migrate.clear()
     sim.outside.live.fault.clear()
     sim.cloud.spawn_fault.clear()
+    sim.cloud.poison.clear()
+    sim.store.on_brakes.clear()
 
 
 def operate(sim: simulation.Simulation) -> None:
