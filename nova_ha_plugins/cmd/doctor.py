@@ -182,7 +182,7 @@ def _examine_networks(
             look.findings += networks.check(
                 service.host,
                 prober.probe_all(service.host, service.address),
-                conf.gates.management_lost,
+                conf.networks.management,
             )
 
 

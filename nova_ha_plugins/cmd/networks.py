@@ -19,7 +19,7 @@ def check(
     """Whether a living host answers on each network that is probed.
 
     :param readings: of its probes, the management network first.
-    :param management_lost: [gates] management_lost.
+    :param management_lost: [networks] management.
     """
     found = []
     for reading in readings:
@@ -53,7 +53,7 @@ def check(
                 CHECK,
                 f'Host {host!r} has no networks in the fencing map: whether '
                 'its management network is lost cannot be told from its '
-                f'death, so [gates] management_lost = {management_lost} '
+                f'death, so [networks] management = {management_lost} '
                 'means nothing for it',
             )
         )

@@ -10,10 +10,12 @@ this machine) and no other host went silent there together with it (otherwise
 it is the network).
 """
 
+import bisect
 from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
 import enum
+import math
 import typing
 
 from nova_ha_plugins.recovery import evidence
@@ -22,8 +24,13 @@ from nova_ha_plugins.recovery import incident
 Response = evidence.Response
 Sign = incident.Sign
 
-# Networks with codes of their own; the others share one.
-KNOWN: typing.Final = ('management', 'storage', 'tenant')
+# The codes of hosts that lost these networks; the others share one.
+CODES: typing.Final = {
+    evidence.MANAGEMENT: 'management-one-way',
+    'storage': 'storage-lost',
+    'tenant': 'tenant-lost',
+}
+OTHER: typing.Final = 'network-lost'
 
 _STRENGTH: typing.Final = (Response.ALERT, Response.MIGRATE, Response.FENCE)
 
@@ -184,11 +191,13 @@ def _lost(
         for each in members
         if each.silent_since is not None and now - each.at <= rules.gap
     )
+    since_when = [at for at, _ in silent]
     answers = [
         each
         for each in members
         if each.sign == Sign.ALIVE and now - each.at <= rules.gap
     ]
+    newest = max((each.at for each in answers), default=-math.inf)
     for each in members:
         since = each.silent_since
         if (
@@ -198,22 +207,19 @@ def _lost(
             or now - since < rules.enough
         ):
             continue
-        witnesses = [o for o in answers if o.at >= since]
-        together = [
-            host
-            for at, host in silent
-            if host != each.host and abs(at - since) <= rules.together
-        ]
-        if not witnesses:
-            cause, others = Cause.OWN_REACH, together
-        elif together:
-            cause, others = Cause.OUTAGE, together
+        first = bisect.bisect_left(since_when, since - rules.together)
+        last = bisect.bisect_right(since_when, since + rules.together)
+        others = [host for _, host in silent[first:last] if host != each.host]
+        if newest < since:
+            cause = Cause.OWN_REACH
+        elif others:
+            cause = Cause.OUTAGE
         else:
             cause = Cause.HOST
+            witnesses = [other for other in answers if other.at >= since]
             others = sorted(other.host for other in witnesses)
             # Before anybody else was heard it was perhaps our own leg.
-            first = min(other.heard_since or now for other in witnesses)
-            since = max(since, first)
+            since = max(since, min(_heard_since(o) for o in witnesses))
             if now - since < rules.enough:
                 continue
         yield Loss(
@@ -224,6 +230,12 @@ def _lost(
             tuple(others),
             each.heard_at is not None,
         )
+
+
+def _heard_since(witness: Track) -> float:
+    if witness.heard_since is None:
+        return witness.at
+    return witness.heard_since
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,7 +260,7 @@ class Answer:
 
 def code_of(network: str) -> str:
     """Return the code of a host that lost that network."""
-    return f'{network}-lost' if network in KNOWN else 'network-lost'
+    return CODES.get(network, OTHER)
 
 
 def answer(
@@ -342,7 +354,7 @@ def _weigh(
     said = f'{silent}, while {names} answered there'
     if network == evidence.MANAGEMENT:
         return alert(
-            'management-one-way',
+            code_of(network),
             f'{said}. The heartbeats show that the other direction works: '
             'the channels disagree, and nothing is done. Check the way back '
             'to the host, its firewall, and [probe] port.',

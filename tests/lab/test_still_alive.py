@@ -88,7 +88,7 @@ class OwnReachTest(StillAliveTest):
 
 
 class FencePolicyTest(StillAliveTest):
-    settings: typing.ClassVar = {'gates': {'management_lost': 'fence'}}
+    settings: typing.ClassVar = {'networks': {'management': 'fence'}}
 
     def test_a_host_cut_off_is_fenced_first_and_evacuated_then(self):
         protected = self.boot('cmp-1', ha=1, plain=1)

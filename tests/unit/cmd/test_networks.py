@@ -71,5 +71,5 @@ class NetworksTest(unittest.TestCase):
         (fine,) = networks.check('cmp-1', given, 'alert')
 
         self.assertIs(finding.Level.NOTE, found.level)
-        self.assertIn('management_lost = fence means nothing', found.text)
+        self.assertIn('management = fence means nothing', found.text)
         self.assertIs(finding.Level.OK, fine.level)

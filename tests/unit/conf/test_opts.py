@@ -12,7 +12,7 @@ from oslo_config import cfg
 from oslo_config import generator
 
 from nova_ha_plugins.conf import config
-from nova_ha_plugins.conf import gates
+from nova_ha_plugins.conf import networks
 from nova_ha_plugins.conf import opts
 from nova_ha_plugins.recovery import evidence
 
@@ -123,19 +123,27 @@ class TestDefaults(unittest.TestCase):
         self.assertEqual(600.0, self.conf.gates.storm_window)
 
     def test_host_without_its_management_network_is_left_alone(self):
-        self.assertEqual('alert', self.conf.gates.management_lost)
+        self.assertEqual('alert', self.conf.networks.management)
         self.assertRaises(
             ValueError,
             self.conf.set_override,
-            'management_lost',
+            'management',
             'migrate',
-            'gates',
+            'networks',
         )
 
-    def test_policies_of_the_core_are_the_choices_of_the_option(self):
-        (opt,) = (o for o in gates.gates_opts if o.name == 'management_lost')
+    def test_the_loss_of_no_network_changes_anything_by_itself(self):
+        self.assertEqual('alert', self.conf.networks.storage)
+        self.assertEqual('alert', self.conf.networks.tenant)
+        self.assertEqual({}, self.conf.networks.others)
 
-        self.assertEqual(list(evidence.Response), list(opt.type.choices))
+    def test_policies_of_the_core_are_the_choices_of_the_options(self):
+        for opt in networks.networks_opts:
+            if opt.name in ('storage', 'tenant'):
+                self.assertEqual(
+                    list(evidence.Response), list(opt.type.choices)
+                )
+        self.assertEqual(tuple(evidence.Response), tuple(networks.RESPONSES))
 
     def test_related_options_are_in_the_order_their_help_demands(self):
         conf = self.conf

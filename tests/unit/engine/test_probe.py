@@ -17,6 +17,7 @@ import testtools
 import yaml
 
 from nova_ha_plugins.conf import fencing as fencing_conf
+from nova_ha_plugins.conf import networks as networks_conf
 from nova_ha_plugins.conf import probe as probe_conf
 from nova_ha_plugins.engine import probe
 from nova_ha_plugins.fencing import address as fencing_address
@@ -36,6 +37,7 @@ class ProbeTest(testtools.TestCase):
         conf = cfg.ConfigOpts()
         probe_conf.register_opts(conf)
         fencing_conf.register_opts(conf)
+        networks_conf.register_opts(conf)
         conf([])
         conf.set_override('map_file', map_file, 'fencing')
         conf.set_override('kind', kind, 'probe')
