@@ -389,7 +389,9 @@ class CompareTest(testtools.TestCase):
             conf = cfg.ConfigOpts()
             probe_conf.register_opts(conf)
             fencing_conf.register_opts(conf)
+            networks_conf.register_opts(conf)
             conf([])
+            conf.set_override('connections', 4, 'networks')
             conf.set_override('map_file', target.name, 'fencing')
             conf.set_override('kind', 'connect', 'probe')
             conf.set_override('timeout', 1.0, 'probe')
@@ -469,6 +471,45 @@ class CompareTest(testtools.TestCase):
             self.ask(prober, since=80.0)
 
             self.assertEqual(knocks, self.knocks)
+
+    def test_a_sweep_asks_anew_each_time(self):
+        prober = self.make(storage=f'127.0.0.2:{self.port}')
+        target = reach.Target('cmp-2', '', 'storage')
+
+        for knocks in (1, 2):
+            (found,) = prober.sweep([target])
+
+            self.assertEqual(incident.Sign.ALIVE, found.sign)
+            self.assertEqual(knocks, self.knocks)
+
+    def test_a_sweep_keeps_few_connections_open_and_nobody_waiting(self):
+        prober = self.make()
+        targets = [
+            reach.Target(f'cmp-{n}', f'127.0.0.2:{n}', 'management')
+            for n in range(1, 41)
+        ]
+        open_, most, stuck = [], [], threading.Event()
+
+        def look(address):
+            open_.append(address)
+            most.append(len(open_))
+            stuck.wait(30)
+            open_.remove(address)
+            return incident.Sign.SILENT, address
+
+        prober._look = look
+        with futures.ThreadPoolExecutor(1) as pool:
+            sweep = pool.submit(prober.sweep, targets)
+            while len(open_) < 4:
+                time.sleep(0.001)
+            prober._look = lambda address: (incident.Sign.ALIVE, address)
+            (witness,) = prober.compare(targets[:1], 100.0)
+            stuck.set()
+
+            self.assertEqual(40, len(sweep.result()))
+
+        self.assertEqual(incident.Sign.ALIVE, witness.sign)
+        self.assertEqual(4, max(most))
 
     def test_all_are_asked_at_once(self):
         prober = self.make()

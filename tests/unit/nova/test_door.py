@@ -152,6 +152,14 @@ class ReadingTest(Case):
         for text in (found.name, found.metadata['ha:policy']):
             self.assertEqual('x 2026 ERROR  [2J  ', text)
 
+    def test_server_on_two_pages_is_one_server(self):
+        for uuid in ('s0', 's1', 's0', 's2'):
+            self.cloud.add_server(uuid, 'cmp-1')
+
+        servers = self.door.servers_on('cmp-1')
+
+        self.assertEqual(['s0', 's1', 's2'], [one.uuid for one in servers])
+
     def test_servers_elsewhere_are_left_out(self):
         """Nova drops the filter of a user who may not use it."""
         self.cloud.add_server('u1', 'cmp-1')
@@ -218,6 +226,8 @@ class ReadingTest(Case):
         self.assertEqual(
             ['m5', 'm4', 'm3', 'm2', 'm1'], [one.uuid for one in found]
         )
+        (live,) = self.door.live_migrations('cmp-1')
+        self.assertEqual(('live', 'live-migration'), (live.uuid, live.kind))
         self.assertEqual(
             views.MigrationView(
                 'm5',
@@ -323,6 +333,20 @@ class WritingTest(Case):
         )
         # 2.95 leaves every server stopped; 2.68 dropped 'force'.
         self.assertLess(minor, 95)
+        self.assertGreaterEqual(minor, 68)
+
+    def test_live_migration_leaves_host_and_storage_to_nova(self):
+        self.door.live_migrate(UUID)
+
+        (call,) = self.cloud.calls(ACTION)
+        self.assertEqual(
+            {'os-migrateLive': {'host': None, 'block_migration': 'auto'}},
+            call['document'],
+        )
+        minor = int(
+            re.fullmatch(r'compute 2\.(\d+)', call['microversion']).group(1)
+        )
+        # 'auto' is known from 2.25 on, from 2.68 on there is no 'force'.
         self.assertGreaterEqual(minor, 68)
 
     def test_every_call_carries_a_request_id_of_its_own(self):
