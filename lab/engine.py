@@ -63,7 +63,12 @@ SETTINGS: Groups = {
     },
     # Longer than a recovery takes, shorter than a person waits to run the
     # same story again.
-    'gates': {'storm_window': '90'},
+    'gates': {
+        'storm_window': '90',
+        'storm_interval': '2',
+        'storm_cooldown': '10',
+        'healthy_delay': '5',
+    },
     'fencing': {
         'verify_interval': '10',
         'call_timeout': '5',

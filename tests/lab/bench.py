@@ -85,10 +85,12 @@ class LabTest(unittest.TestCase):
     :cvar storage: where the disks of the servers are.
     :cvar settings: options of nova-ha.conf, over those of the lab.
     :cvar armed: whether the engine may act.
+    :cvar engines: how many engines run.
     """
 
     storage = 'shared'
     armed = True
+    engines = 1
     settings: typing.ClassVar[dict[str, dict[str, object]]] = {}
 
     def setUp(self) -> None:
@@ -162,7 +164,11 @@ class LabTest(unittest.TestCase):
                     connection.execute(table.delete())
         database.dispose()
         engine_room.write_conf(self.plan, self.settings)
-        engine_room.start(self.plan, self.lab.processes)
+        engine_room.start(
+            self.plan,
+            self.lab.processes,
+            *(planning.Engine(n + 1) for n in range(self.engines)),
+        )
 
     def _ready(self) -> bool:
         status = self.status()
