@@ -43,11 +43,13 @@ record goes on at once. Not smaller than [nova_ha] heartbeat_timeout.
     ),
     cfg.FloatOpt(
         'lease_ttl',
-        default=10.0,
+        default=15.0,
         min=1.0,
         help="""
 Seconds after which another engine may take over when this one has not renewed
-its lease. At least five times [engine] interval.
+its lease. Larger than [fencing] call_timeout and call_deadline together, so
+that an engine that stood still for so long has no call to a power device left
+to make. One that was killed is noticed sooner, by [coordination] backend_url.
 """,
     ),
     cfg.FloatOpt(
