@@ -13,6 +13,7 @@ import pathlib
 
 import requests
 
+from nova_ha_plugins.fencing import map as fencing_map
 from nova_ha_plugins.nova import door as nova_door
 from tests.functional.nova_door import test_doors
 
@@ -60,12 +61,14 @@ class RecordedTest(test_doors.Case):
         )
         self.ask_keystone()
         self.ask_nova()
+        self.ask_bmc()
         text = json.dumps(self.answers, indent=1, sort_keys=True) + '\n'
         for real, name in (
             (self.auth_url, 'http://keystone.test'),
             (self.auth_url.removesuffix('/v3'), 'http://keystone.test'),
             (self.nova_url, 'http://nova.test/v2.1'),
             (self.nova_url.removesuffix('/v2.1'), 'http://nova.test'),
+            (self.bmc_url, 'https://bmc.test'),
         ):
             text = text.replace(real, name)
         if os.environ.get('NOVA_HA_RECORD'):
@@ -83,7 +86,7 @@ class RecordedTest(test_doors.Case):
 
     def ask(self, name, method, url, *, token=None, version=None, **kwargs):
         headers = {'Accept': 'application/json'}
-        if token or self.token:
+        if (token or self.token) and 'auth' not in kwargs:
             headers['X-Auth-Token'] = token or self.token
         if version:
             headers['OpenStack-API-Version'] = f'compute {version}'
@@ -203,7 +206,7 @@ class RecordedTest(test_doors.Case):
         self.compute('server missing', 'GET', f'/servers/{NOBODY}')
         self.act('evacuate in use', running, {'evacuate': {}})
         self.act('evacuate missing', NOBODY, {'evacuate': {}})
-        self.act(None, other, {'pause': None})
+        self.act('pause', other, {'pause': None})
         test_doors.until('it is paused', lambda: self.state(other) == 'paused')
 
         self.cloud.set_power('cmp-1', 'hung')
@@ -245,6 +248,18 @@ class RecordedTest(test_doors.Case):
             'db is stopped', lambda: self.state(running) == 'stopped'
         )
         self.act('stop wrong state', running, {'os-stop': None})
+        self.act('start', running, {'os-start': None})
+        test_doors.until(
+            'db runs again', lambda: self.state(running) == 'active'
+        )
+        self.act(
+            'live migrate',
+            running,
+            {'os-migrateLive': {'host': None, 'block_migration': 'auto'}},
+        )
+        test_doors.until(
+            'db is at rest', lambda: self.state(running) == 'active'
+        )
         self.ask_for_a_host_that_is_not_there(other, away)
         self.cloud.set_power('cmp-1', 'on')
         test_doors.until(
@@ -275,3 +290,25 @@ class RecordedTest(test_doors.Case):
         self.compute('server in error', 'GET', f'/servers/{server}')
         for one in others:
             self.change(None, one, {'status': 'enabled'})
+
+    def ask_bmc(self):
+        options = fencing_map.load(self.conf.fencing.map_file)['cmp-2'].options
+        self.bmc_url = options['address']
+        system = self.bmc_url + options['system']
+        target = f'{system}/Actions/ComputerSystem.Reset'
+        with open(options['password_file']) as source:
+            password = source.read().strip()
+        for name, method, url, secret, document in (
+            ('bmc system', 'GET', system, password, None),
+            ('bmc system refused', 'GET', system, 'no', None),
+            ('bmc system missing', 'GET', system + '0', password, None),
+            ('bmc reset', 'POST', target, password, {'ResetType': 'ForceOff'}),
+        ):
+            self.ask(
+                name,
+                method,
+                url,
+                auth=(options['username'], secret),
+                verify=options['verify'],
+                json=document,
+            )
