@@ -22,14 +22,10 @@ Item = dict[str, typing.Any]
 
 _time = recovery_views.time_of
 
-# What disarming waits for. Not for a host that comes back: that can last for
-# days, and takes no server away from anybody.
-_IN_FLIGHT = arming.IN_FLIGHT - {core.Phase.RETURNING}
-
 
 def in_flight(subject: core.Incident) -> bool:
     """Whether the engine goes on with an incident although it is disarmed."""
-    return subject.phase in _IN_FLIGHT
+    return subject.phase in arming.IN_FLIGHT
 
 
 def standing(

@@ -240,6 +240,22 @@ class Suite(databases.StoreTestCase):
         found = self.store.fact(begun.uuid)
         self.assertEqual('omar', found.detail['confirmed_by'])
 
+    def test_one_of_those_who_confirm_at_the_same_moment_does_it(self):
+        begun = self._begin()
+        stores = [self.open_store() for _ in range(4)]
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            found = list(
+                pool.map(
+                    lambda pair: pair[1].confirm_fact(
+                        begun.uuid, f'user-{pair[0]}'
+                    ),
+                    enumerate(stores),
+                )
+            )
+
+        [winner] = [fact for fact in found if fact is not None]
+        self.assertEqual((winner,), self.store.pending_facts())
+
     def test_settled_and_unknown_facts_are_not_confirmed(self):
         begun = self._begin()
         self.store.confirm_fact(begun.uuid, 'omar')
