@@ -298,7 +298,7 @@ def judge(
             # It can run nowhere else: the other host is off as well.
             task = _STALE
     if task is not None and task.fate is not None:
-        return Judgement(task.fate, task.code, task.why)
+        return Judgement(task.fate, task.code, _told(task, view))
     if view.vm_state == ERROR and was not in ('', ERROR):
         # In error since the host failed: nova could not evacuate it.
         return Judgement(Fate.EVACUATE)
@@ -307,7 +307,12 @@ def judge(
     assert state.fate is not None  # noqa: S101 - only tasks leave it open
     if state.fate == Fate.EVACUATE:
         return Judgement(Fate.EVACUATE)
-    return Judgement(state.fate, state.code, state.why)
+    return Judgement(state.fate, state.code, _told(state, view))
+
+
+def _told(row: Row, view: views.ServerView) -> str:
+    task = f', task {view.task_state}' if view.task_state else ''
+    return f'{row.why} (nova says {view.vm_state}{task})'
 
 
 def needs_reset(vm_state: str, task_state: str) -> bool:
@@ -332,7 +337,7 @@ def _unknown(view: views.ServerView) -> Judgement:
 def _moved(view: views.ServerView, move: views.MigrationView) -> Judgement:
     there = move.other(view.host)
     if move.kind != 'live-migration':
-        return Judgement(Fate.WAIT, MOVING, _MOVING.why)
+        return Judgement(Fate.WAIT, MOVING, _told(_MOVING, view))
     if there is None:
         return Judgement(
             Fate.WAIT,

@@ -120,6 +120,9 @@ class ContainTest(unittest.TestCase):
         self.assertEqual(Do.FORCE_DOWN, machine.todo(found, LATER + 5))
 
 
+LONG_AGO = LATER - 60.0
+
+
 class ReturnTest(unittest.TestCase):
     def recovered(self, **changes):
         return examples.make(Phase.RECOVERED, outcome='resolved', **changes)
@@ -171,7 +174,12 @@ class ReturnTest(unittest.TestCase):
         )
 
         found = after(
-            self.recovered(servers=(parked,), return_released=True), seen()
+            self.recovered(
+                servers=(parked,),
+                return_released=True,
+                beating_since=LONG_AGO,
+            ),
+            seen(),
         )
 
         self.assertEqual(Phase.RETURNING, found.phase)
@@ -181,7 +189,9 @@ class ReturnTest(unittest.TestCase):
             state=incident.ServerState.PARKED, code='vm-state-error'
         )
 
-        found = after(self.recovered(servers=(parked,)), seen())
+        found = after(
+            self.recovered(servers=(parked,), beating_since=LONG_AGO), seen()
+        )
 
         self.assertEqual(Phase.RETURNING, found.phase)
 
@@ -199,7 +209,10 @@ class ReturnTest(unittest.TestCase):
         self.assertEqual(first.timeline, found.timeline)
 
     def test_unforce_waits_for_up_waits_for_enable(self):
-        subject = after(self.recovered(), seen(up=False, forced_down=True))
+        subject = after(
+            self.recovered(beating_since=LONG_AGO),
+            seen(up=False, forced_down=True),
+        )
         self.assertEqual(Do.UNFORCE, machine.todo(subject, LATER))
 
         subject = after(
@@ -226,7 +239,7 @@ class ReturnTest(unittest.TestCase):
 
     def test_a_disable_of_somebody_else_stays(self):
         subject = examples.make(Phase.RETURNING, unforced=StepState.DONE)
-        for reason in ('', 'maintenance', 'nova-ha: incident other'):
+        for reason in ('', 'maintenance', 'nova-ha-maintenance'):
             with self.subTest(reason=reason):
                 found = after(
                     subject, seen(disabled=True, disabled_reason=reason)
@@ -249,6 +262,198 @@ class ReturnTest(unittest.TestCase):
         self.assertEqual('partial', found.outcome)
         self.assertEqual(found.timeline[-1].text, found.reason)
 
+    def test_a_host_is_let_back_after_a_time_of_heartbeats(self):
+        first = after(self.recovered(), seen())
+        self.assertEqual('healthy-delay', first.code)
+        self.assertIn('60 s of heartbeats', first.reason)
+
+        soon = after(first, dataclasses.replace(seen(), at=LATER + 59.9))
+        self.assertIs(first, soon)
+        late = after(first, dataclasses.replace(seen(), at=LATER + 60.0))
+        self.assertEqual(Phase.RETURNING, late.phase)
+
+    def test_the_time_of_heartbeats_begins_anew_after_a_silence(self):
+        first = after(self.recovered(), seen())
+        silent = after(first, events.HostSeen(LATER + 30, False, None, 0))
+        self.assertEqual('contained', silent.code)
+
+        again = after(silent, dataclasses.replace(seen(), at=LATER + 61))
+
+        self.assertEqual('healthy-delay', again.code)
+        self.assertEqual(LATER + 61, again.beating_since)
+
+    def test_a_clock_that_went_back_begins_the_time_anew(self):
+        subject = self.recovered(beating_since=LATER + 5000)
+
+        found = after(subject, seen())
+
+        self.assertEqual(LATER, found.beating_since)
+
+    def test_servers_that_others_evacuate_keep_the_host_out(self):
+        busy = dataclasses.replace(seen(), evacuating=2)
+        self.held(
+            busy,
+            'still-evacuating',
+            f'openstack ha release {examples.HOST}',
+            beating_since=LONG_AGO,
+        )
+        subject = after(self.recovered(beating_since=LONG_AGO), busy)
+
+        released = after(subject, events.Released(LATER, 'alice', 'stale'))
+
+        self.assertEqual(Phase.RETURNING, after(released, busy).phase)
+
+    def test_a_quarantined_host_stays_disabled_until_released(self):
+        subject = examples.make(
+            Phase.RETURNING, unforced=StepState.DONE, quarantined=True
+        )
+        look = seen(disabled=True, disabled_reason=OWN)
+
+        kept = after(subject, look)
+
+        self.assertEqual(
+            (Phase.RETURNING, 'quarantined'), (kept.phase, kept.code)
+        )
+        self.assertIn(f'openstack ha release {examples.HOST}', kept.reason)
+        self.assertEqual(Do.WATCH_RETURN, machine.todo(kept, LATER))
+        freed = after(kept, events.Released(LATER, 'alice', 'new RAM'), look)
+        self.assertEqual(Do.ENABLE, machine.todo(freed, LATER))
+
+    def test_the_disable_of_an_earlier_incident_is_ours(self):
+        subject = examples.make(Phase.RETURNING, unforced=StepState.DONE)
+
+        found = after(
+            subject,
+            seen(disabled=True, disabled_reason='nova-ha: incident before'),
+        )
+
+        self.assertEqual(Do.ENABLE, machine.todo(found, LATER))
+
+    def test_a_returning_host_that_dies_again_is_judged_anew(self):
+        subject = examples.make(Phase.RETURNING, unforced=StepState.DONE)
+
+        waits = after(subject, events.HostSeen(LATER, False, service(), 0))
+        dead = after(
+            subject, events.HostSeen(LATER, False, None, 0, silent=True)
+        )
+
+        self.assertEqual(
+            (Phase.RETURNING, 'silent-again'), (waits.phase, waits.code)
+        )
+        self.assertEqual(Phase.CLOSED, dead.phase)
+        self.assertIn('failed again', dead.reason)
+
+    def test_forced_down_is_set_again_but_not_for_ever(self):
+        subject = examples.make(Phase.EVACUATING)
+        for _ in range(containment.CONTAIN_AGAIN):
+            subject = after(subject, events.Uncontained(LATER))
+            self.assertEqual(Do.FORCE_DOWN, machine.todo(subject, LATER))
+            subject = dataclasses.replace(
+                subject,
+                phase=Phase.EVACUATING,
+                forced_down=StepState.DONE,
+                disabled=StepState.DONE,
+            )
+
+        found = after(subject, events.Uncontained(LATER))
+
+        self.assertEqual(
+            (Phase.EVACUATING, 'not-contained'), (found.phase, found.code)
+        )
+
+
+class LieTest(unittest.TestCase):
+    """A device that read Off while the host lived."""
+
+    def fenced(self, age, mark=('boot-a', 5000)):
+        return machine.step(
+            examples.make(Phase.FENCING, expected_system_uuid=examples.SYSTEM),
+            dataclasses.replace(
+                examples.power(incident.Power.OFF, mark=mark), beat_age=age
+            ),
+        )
+
+    def test_the_mark_is_what_only_a_later_heartbeat_can_carry(self):
+        found = self.fenced(8.0)
+
+        self.assertEqual(('boot-a', 5000 + 38000), found.fence.off_mark)
+
+    def test_without_a_heartbeat_there_is_no_mark(self):
+        self.assertIsNone(self.fenced(None, None).fence.off_mark)
+
+    def test_a_lie_stops_everything_until_somebody_signs(self):
+        for phase in (Phase.CONTAINING, Phase.EVACUATING):
+            with self.subTest(phase=phase):
+                lied = after(
+                    examples.make(phase),
+                    events.SignOfLife(LATER, 'It beats', True),
+                )
+                self.assertEqual(
+                    (Phase.NEEDS_OPERATOR, 'device-lied'),
+                    (lied.phase, lied.code),
+                )
+                self.assertIn('ha attest cmp-1 --off', lied.reason)
+
+                off = after(lied, examples.power(incident.Power.OFF))
+                self.assertEqual(lied.phase, off.phase)
+                self.assertEqual(incident.FenceState.INTENDED, off.fence.state)
+
+                signed = after(
+                    dataclasses.replace(off, readings=examples.readings()),
+                    events.Attested(LATER, 'alice', 'pulled', examples.MARK),
+                )
+                self.assertEqual(Phase.CONTAINING, signed.phase)
+
+    def test_a_device_that_lied_is_not_believed_after_the_next_sign(self):
+        subject = after(
+            examples.make(Phase.EVACUATING),
+            events.SignOfLife(LATER, 'It beats', True),
+        )
+        subject = dataclasses.replace(
+            subject, readings=examples.readings(), next_look_at=None
+        )
+        subject = after(
+            subject,
+            events.Attested(LATER, 'alice', 'pulled', examples.MARK),
+            events.SignOfLife(LATER, 'It beats once more'),
+        )
+        self.assertEqual(Phase.FENCING, subject.phase)
+
+        found = after(subject, examples.power(incident.Power.OFF))
+
+        self.assertEqual(
+            (Phase.NEEDS_OPERATOR, 'device-lied'), (found.phase, found.code)
+        )
+
+    def test_a_lie_that_is_found_after_the_end_is_told_too(self):
+        moved = examples.server(
+            state=incident.ServerState.RECOVERED, attempts=1
+        )
+        found = after(
+            examples.make(Phase.RECOVERED, servers=(moved,)),
+            events.HostSeen(LATER, True, None, 0, lied=True),
+        )
+
+        self.assertEqual('device-lied', found.code)
+        self.assertIn('may run twice', found.reason)
+
+    def test_a_host_that_lives_is_given_back_if_nothing_moved(self):
+        said = events.Released(LATER, 'alice', 'it lives')
+        lied = events.SignOfLife(LATER, 'It beats', True)
+        untouched = after(examples.make(Phase.CONTAINING), lied, said)
+        self.assertEqual(Phase.CANCELLED, untouched.phase)
+        contained = after(examples.make(Phase.EVACUATING), lied, said)
+        self.assertEqual(Do.UNFORCE, machine.todo(contained, LATER))
+
+        moved = examples.server(attempts=1)
+        kept = after(
+            examples.make(Phase.EVACUATING, servers=(moved,)), lied, said
+        )
+
+        self.assertEqual(Phase.NEEDS_OPERATOR, kept.phase)
+
+
+class RefusedReturnTest(unittest.TestCase):
     def test_a_refused_enable_is_tried_again(self):
         subject = after(
             examples.make(Phase.RETURNING, unforced=StepState.DONE),

@@ -15,6 +15,7 @@ from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
 from nova_ha_plugins.recovery import pacing
 from nova_ha_plugins.recovery import records
+from nova_ha_plugins.recovery import restoring
 from nova_ha_plugins.recovery import waits
 from tests import patience  # noqa: F401 - no deadline
 from tests.unit.recovery import examples
@@ -248,17 +249,17 @@ class StoppedServerTest(unittest.TestCase):
         found = self.arrived()
 
         self.assertEqual(ServerState.RESTORING, found.state)
-        self.assertTrue(evacuation.stop_due(found, NOW))
+        self.assertTrue(restoring.due(found, NOW))
 
     def test_the_stop_is_on_record_and_not_repeated_at_once(self):
         subject = evacuating(self.arrived())
 
         found = machine.step(
-            subject, events.StopIntended(NOW + 2, 'vm-1'), PATIENCE
+            subject, events.RestoreIntended(NOW + 2, 'vm-1'), PATIENCE
         ).servers[0]
 
-        self.assertFalse(evacuation.stop_due(found, NOW + 11.9))
-        self.assertTrue(evacuation.stop_due(found, NOW + 12))
+        self.assertFalse(restoring.due(found, NOW + 11.9))
+        self.assertTrue(restoring.due(found, NOW + 12))
 
     def test_it_is_recovered_only_when_it_is_stopped(self):
         record = examples.record('completed', 'mig-1', 'd1')
@@ -289,7 +290,7 @@ class StoppedServerTest(unittest.TestCase):
             if state != ServerState.RESTORING:
                 server = examples.server(state=state, vm_state='stopped')
 
-                self.assertFalse(evacuation.stop_due(server, NOW))
+                self.assertFalse(restoring.due(server, NOW))
 
 
 class CompletedButThereTest(unittest.TestCase):
@@ -612,7 +613,7 @@ class FinishTest(unittest.TestCase):
         self.assertIn('2 servers on the host, 1', found.timeline[-1].text)
 
     def test_what_ended_is_not_looked_at_again(self):
-        for state in incident.FINAL_SERVER_STATES:
+        for state in incident.FINAL_SERVER_STATES - {ServerState.PARKED}:
             server = examples.server(state=state)
 
             found = look(server, examples.record('accepted'), HERE)

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from nova_ha_plugins.recovery import containment
 from nova_ha_plugins.recovery import events
+from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
+from nova_ha_plugins.recovery import network_events
+from nova_ha_plugins.recovery import networks
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.recovery import waits
 from tests import patience  # noqa: F401 - no deadline
@@ -31,7 +34,22 @@ NOW = examples.NOW
 PATIENCE = waits.Patience()
 
 # What people and alarms may say at any time; the rest comes from ourselves.
-ANYTIME = frozenset({events.Suspected, events.Released, events.Attested})
+ANYTIME = frozenset(
+    {
+        events.Suspected,
+        events.Released,
+        events.Attested,
+        events.TakenOver,
+    }
+)
+
+LOST = networks.Answer(
+    lost=('storage',),
+    response=evidence.Response.MIGRATE,
+    code='',
+    text='storage is lost',
+    acting=('storage',),
+)
 
 # One event of each kind.
 ONE_OF_EACH = (
@@ -56,9 +74,30 @@ ONE_OF_EACH = (
     events.EvacuateIntended(NOW, 'vm-1'),
     events.EvacuateAccepted(NOW, 'vm-1'),
     events.EvacuateRefused(NOW, 'vm-1', 'nova said 409'),
-    events.StopIntended(NOW, 'vm-1'),
+    events.Appeared(NOW, (examples.server('vm-9'),)),
+    events.Reviewed(NOW),
+    events.Uncontained(NOW),
+    events.ResetIntended(NOW, 'vm-1'),
+    events.ResetDone(NOW, 'vm-1'),
+    events.RestoreIntended(NOW, 'vm-1'),
     events.HostSeen(NOW, False, None, 0),
+    events.TakenOver(NOW, 'engine-2', 2),
+    network_events.NetworksAssessed(NOW, examples.readings(), LOST),
+    network_events.NetworksSeen(NOW, LOST),
+    network_events.HostSilent(NOW, examples.readings()),
+    network_events.MovesSeen(NOW, ()),
+    network_events.MoveIntended(NOW, 'vm-1'),
+    network_events.MoveAccepted(NOW, 'vm-1'),
+    network_events.MoveRefused(NOW, 'vm-1', 'nova said 409'),
 )
+
+
+# What state a server has when it is intended for something.
+WITH_A_SERVER = {
+    events.EvacuateIntended: ServerState.READY,
+    events.ResetIntended: ServerState.READY,
+    events.RestoreIntended: ServerState.RESTORING,
+}
 
 
 def event_classes():
@@ -67,7 +106,8 @@ def event_classes():
         for each in todo.pop().__subclasses__():
             found.add(each)
             todo.append(each)
-    return found
+    # No event itself: what all intents are.
+    return found - {events.Intent}
 
 
 class TableTest(unittest.TestCase):
@@ -114,7 +154,8 @@ class TableTest(unittest.TestCase):
                         self.assertIn(words, str(caught.exception))
 
         self.assertEqual(
-            len(Phase) * (len(ONE_OF_EACH) - 3) - self.pairs(), refused
+            len(Phase) * (len(ONE_OF_EACH) - len(ANYTIME)) - self.pairs(),
+            refused,
         )
 
     @staticmethod
@@ -133,10 +174,23 @@ class TableTest(unittest.TestCase):
                 if isinstance(event, events.StepIntended | events.StepDone):
                     if phase == Phase.RETURNING:
                         event = dataclasses.replace(event, step='un-force')
-                if isinstance(event, events.EvacuateIntended):
+                    if phase == Phase.MIGRATING:
+                        event = dataclasses.replace(event, step='disable')
+                if type(event) in WITH_A_SERVER:
+                    state = WITH_A_SERVER[type(event)]
                     subject = examples.make(
-                        phase,
-                        servers=(examples.server(state=ServerState.READY),),
+                        phase, servers=(examples.server(state=state),)
+                    )
+                    before = dataclasses.asdict(subject)
+                if phase == Phase.MIGRATING:
+                    steps = isinstance(
+                        event, events.StepIntended | events.StepDone
+                    )
+                    subject = dataclasses.replace(
+                        subject,
+                        moves=(incident.Move('vm-1'),),
+                        networks_lost=('storage',),
+                        disabled=StepState.NONE if steps else StepState.DONE,
                     )
                     before = dataclasses.asdict(subject)
                 with self.subTest(phase=phase, event=type(event).__name__):
@@ -170,10 +224,11 @@ class TodoTest(unittest.TestCase):
         expected = {
             Phase.SUSPECTED: Do.ASSESS,
             Phase.HELD: Do.ASSESS,
+            Phase.MIGRATING: Do.LEAVE,
             Phase.FENCING: Do.READ_POWER,
             Phase.CONTAINING: Do.FORCE_DOWN,
             Phase.EVACUATING: Do.FOLLOW,
-            Phase.RECOVERED: Do.WATCH_RETURN,
+            Phase.RECOVERED: Do.REVIEW,
             Phase.RETURNING: Do.UNFORCE,
             Phase.NEEDS_OPERATOR: Do.READ_POWER,
             Phase.CLOSED: None,
@@ -300,7 +355,11 @@ EVACUATING = st.one_of(
     st.builds(lambda uuid: events.EvacuateIntended(0.0, uuid), UUIDS),
     st.builds(lambda uuid: events.EvacuateAccepted(0.0, uuid), UUIDS),
     st.builds(lambda uuid: events.EvacuateRefused(0.0, uuid, 'no'), UUIDS),
-    st.builds(lambda uuid: events.StopIntended(0.0, uuid), UUIDS),
+    st.builds(lambda uuid: events.RestoreIntended(0.0, uuid), UUIDS),
+    st.builds(lambda uuid: events.ResetIntended(0.0, uuid), UUIDS),
+    st.builds(lambda uuid: events.ResetDone(0.0, uuid), UUIDS),
+    st.just(events.Appeared(0.0, (examples.server('vm-9'),))),
+    st.sampled_from([events.Reviewed(0.0), events.Uncontained(0.0)]),
 )
 RETURNING = st.builds(
     lambda beating, up, disabled, reason, uncleaned: events.HostSeen(
@@ -390,6 +449,11 @@ def answer(do, choice):
                 )
                 for uuid, vm_state in (('vm-1', 'active'), ('vm-2', 'stopped'))
             ]
+        case Do.REVIEW:
+            # Then the host is looked at in the same stride.
+            return [events.Reviewed(0.0), *answer(Do.WATCH_RETURN, choice)]
+        case Do.LEAVE:
+            return [network_events.MovesSeen(0.0, ())]
         case Do.WATCH_RETURN:
             return [
                 events.HostSeen(
