@@ -9,6 +9,7 @@ meanwhile, who is armed, which brakes hold.
 
 import collections
 from collections.abc import Iterable
+import dataclasses
 import functools
 import math
 
@@ -31,6 +32,20 @@ _Incidents = tuple[incident.Incident, ...]
 _Fences = tuple[gates.PastFence, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Counts:
+    """What is counted in all incidents, once for all of their scenes.
+
+    :ivar fences: the newest of each host, within the storm window.
+    :ivar incoming: servers on their way, by destination.
+    :ivar waiting: who waits at the storm gate, in their order.
+    """
+
+    fences: dict[str, gates.PastFence]
+    incoming: collections.Counter[str]
+    waiting: _Incidents
+
+
 class Scenes:
     """The scenes of one round."""
 
@@ -45,8 +60,7 @@ class Scenes:
         return self._scene(
             subject,
             now,
-            self._opened,
-            self._closed_fences,
+            self._counts,
             self.snapshot.arm,
             self.snapshot.brakes,
             flaps=0,
@@ -58,8 +72,7 @@ class Scenes:
         return self._scene(
             subject,
             now,
-            store.open_incidents(),
-            self._fences_since(now),
+            self._count(now),
             store.arm_state(),
             store.brakes(),
             self.failures(subject, now),
@@ -77,16 +90,41 @@ class Scenes:
     # --- read once in a round, and only if somebody is suspected ----------
 
     @functools.cached_property
-    def _opened(self) -> _Incidents:
-        return self.ctx.store.open_incidents()
+    def _counts(self) -> _Counts:
+        return self._count(self.ctx.store.now())
+
+    def _count(self, now: float) -> _Counts:
+        window = self.ctx.settings.limits.storm_window
+        opened = self.ctx.store.open_incidents()
+        begun = (
+            gates.PastFence(each.host, each.domain, each.fence.intended_at)
+            for each in opened
+            if each.fence is not None
+        )
+        closed = self.ctx.store.recent_fences(now - window)
+        return _Counts(
+            fences={
+                fence.host: fence
+                for fence in sorted((*closed, *begun), key=lambda one: one.at)
+                if now - fence.at < window
+            },
+            incoming=collections.Counter(
+                server.destination
+                for each in opened
+                for server in each.servers
+                if server.state == incident.ServerState.EVACUATING
+                and server.destination
+            ),
+            waiting=tuple(
+                sorted(
+                    (each for each in opened if _waits(each, now)), key=_turn
+                )
+            ),
+        )
 
     @functools.cached_property
-    def _closed_fences(self) -> _Fences:
-        return self._fences_since(self.ctx.store.now())
-
-    def _fences_since(self, now: float) -> _Fences:
-        window = self.ctx.settings.limits.storm_window
-        return self.ctx.store.recent_fences(now - window)
+    def _zones(self) -> dict[str, str]:
+        return {r.host: r.zone for r in self.snapshot.records.values()}
 
     @functools.cached_property
     def _silences(self) -> dict[str, float]:
@@ -102,8 +140,7 @@ class Scenes:
 
     @functools.cached_property
     def _sizes(self) -> collections.Counter[str]:
-        records = self.snapshot.records.values()
-        return collections.Counter(record.zone for record in records)
+        return collections.Counter(self._zones.values())
 
     # --- the scene --------------------------------------------------------
 
@@ -111,15 +148,18 @@ class Scenes:
         self,
         subject: incident.Incident,
         now: float,
-        opened: _Incidents,
-        closed: _Fences,
+        counts: _Counts,
         arm: values.ArmState,
         held: Iterable[values.Brake],
         flaps: int,
     ) -> gates.Scene:
         snapshot = self.snapshot
         on = brakes_of(held)
-        fences = self._fences(subject, now, opened, closed)
+        fences = tuple(
+            counts.fences[host]
+            for host in sorted(counts.fences)
+            if host != subject.host
+        )
         fell = self._fell_silent(fences, on)
         since = snapshot.since_take_over
         return gates.Scene(
@@ -134,33 +174,14 @@ class Scenes:
             since_take_over=since if math.isfinite(since) else None,
             newer_release=snapshot.newer_release,
             brakes=brakes.concerning(on, subject.host, subject.domain),
-            own=self._own(subject, opened),
+            own=self._own(subject, counts),
             hosts=len(snapshot.records),
             silent=len(self._silences),
             newest_silence=min(fell.values(), default=None),
-            domains=self._domains(subject, now, fell, opened),
+            domains=self._domains(subject, fell, counts),
             fences=fences,
             flaps=flaps,
         )
-
-    def _fences(
-        self,
-        subject: incident.Incident,
-        now: float,
-        opened: _Incidents,
-        closed: _Fences,
-    ) -> _Fences:
-        newest: dict[str, gates.PastFence] = {}
-        mine = (
-            gates.PastFence(each.host, each.domain, each.fence.intended_at)
-            for each in opened
-            if each.fence is not None
-        )
-        window = self.ctx.settings.limits.storm_window
-        for fence in sorted((*closed, *mine), key=lambda each: each.at):
-            if fence.host != subject.host and now - fence.at < window:
-                newest[fence.host] = fence
-        return tuple(newest[host] for host in sorted(newest))
 
     def _fell_silent(
         self, fences: _Fences, on: tuple[gates.Brake, ...]
@@ -175,9 +196,7 @@ class Scenes:
             if seconds < window and host not in accounted
         }
 
-    def _own(
-        self, subject: incident.Incident, opened: _Incidents
-    ) -> gates.Own:
+    def _own(self, subject: incident.Incident, counts: _Counts) -> gates.Own:
         record = self.snapshot.records.get(subject.host)
         service = self.snapshot.services.get(subject.host)
         return gates.Own(
@@ -187,29 +206,24 @@ class Scenes:
             # No step of a new incident has forced anything down yet, so
             # whoever did is somebody else.
             foreign=service is not None and service.forced_down,
-            incoming=sum(
-                server.state == incident.ServerState.EVACUATING
-                and server.destination == subject.host
-                for each in opened
-                for server in each.servers
-            ),
+            incoming=counts.incoming[subject.host],
         )
 
     def _domains(
         self,
         subject: incident.Incident,
-        now: float,
         fell: dict[str, float],
-        opened: _Incidents,
+        counts: _Counts,
     ) -> tuple[gates.Domain, ...]:
         """Return the host's own failure domain and those that matter."""
-        zones = {r.host: r.zone for r in self.snapshot.records.values()}
-        silent = collections.Counter(zones[host] for host in fell)
-        waiting = {
-            each.domain: gates.Waiter(each.host, each.opened_at)
-            for each in sorted(opened, key=_turn, reverse=True)
-            if _turn(each) < _turn(subject) and _waits(each, now)
-        }
+        silent = collections.Counter(self._zones[host] for host in fell)
+        waiting: dict[str, gates.Waiter] = {}
+        for each in counts.waiting:
+            if _turn(each) >= _turn(subject):
+                break
+            waiting.setdefault(
+                each.domain, gates.Waiter(each.host, each.opened_at)
+            )
         return tuple(
             gates.Domain(
                 name, self._sizes[name], silent[name], waiting.get(name)
