@@ -88,7 +88,8 @@ def networks_seen(
     elif not any(
         move.state not in incident.FINAL_MOVE_STATES for move in subject.moves
     ):
-        code, reason = 'migrated', _result(subject)
+        code = 'migrated'
+        reason = _result(subject)
     lost = event.answer.lost
     if (code, lost) == (subject.code, subject.networks_lost):
         return subject

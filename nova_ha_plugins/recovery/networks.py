@@ -24,14 +24,6 @@ from nova_ha_plugins.recovery import incident
 Response = evidence.Response
 Sign = incident.Sign
 
-# The codes of hosts that lost these networks; the others share one.
-CODES: typing.Final = {
-    evidence.MANAGEMENT: 'management-one-way',
-    'storage': 'storage-lost',
-    'tenant': 'tenant-lost',
-}
-OTHER: typing.Final = 'network-lost'
-
 _STRENGTH: typing.Final = (Response.ALERT, Response.MIGRATE, Response.FENCE)
 
 # Codes of losses that are not the host's own.
@@ -260,7 +252,14 @@ class Answer:
 
 def code_of(network: str) -> str:
     """Return the code of a host that lost that network."""
-    return CODES.get(network, OTHER)
+    code = 'network-lost'
+    if network == evidence.MANAGEMENT:
+        code = 'management-one-way'
+    elif network == 'storage':
+        code = 'storage-lost'
+    elif network == 'tenant':
+        code = 'tenant-lost'
+    return code
 
 
 def answer(

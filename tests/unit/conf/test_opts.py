@@ -132,6 +132,23 @@ class TestDefaults(unittest.TestCase):
             'networks',
         )
 
+    def test_old_name_of_the_response_is_still_read(self):
+        with tempfile.NamedTemporaryFile('w', suffix='.conf') as target:
+            target.write('[gates]\nmanagement_lost = fence\n')
+            target.flush()
+            conf = config.load([], [target.name])
+
+            self.assertEqual('fence', conf.networks.management)
+
+    def test_response_of_another_network_is_one_that_exists(self):
+        with tempfile.NamedTemporaryFile('w', suffix='.conf') as target:
+            target.write('[networks]\nothers = ceph:fence,backup:retreat\n')
+            target.flush()
+            conf = config.load([], [target.name])
+
+            with self.assertRaises(ValueError):
+                _ = conf.networks.others
+
     def test_the_loss_of_no_network_changes_anything_by_itself(self):
         self.assertEqual('alert', self.conf.networks.storage)
         self.assertEqual('alert', self.conf.networks.tenant)
