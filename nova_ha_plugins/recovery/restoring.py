@@ -95,11 +95,7 @@ def _restore(
                 f'not make it {wanted} within {LONGEST / 60:.0f} minutes',
             )
         return subject
-    code, text = {
-        states.STOPPED: ('stopping', 'was stopped; stopping it again'),
-        states.PAUSED: ('pausing', 'was paused; pausing it again'),
-        states.ACTIVE: ('starting', 'was being started; starting it'),
-    }[wanted]
+    code, text = _words(wanted)
     return notes.put_server(
         subject,
         at,
@@ -111,6 +107,14 @@ def _restore(
         retry_at=None,
         since=at,
     )
+
+
+def _words(wanted: str) -> tuple[str, str]:
+    if wanted == states.STOPPED:
+        return 'stopping', 'was stopped; stopping it again'
+    if wanted == states.PAUSED:
+        return 'pausing', 'was paused; pausing it again'
+    return 'starting', 'was being started; starting it'
 
 
 def due(server: incident.Server, now: float) -> bool:
