@@ -182,7 +182,7 @@ class Engine:
             since_take_over=(
                 at - self._acts_since if ctx.lease.taken_from else math.inf
             ),
-            newer_release=bool(ctx.store.newer_incidents()),
+            newer_release=self._newer_release(),
             services_age=at - memory.services_at,
             brakes=ctx.store.brakes(),
             contained=contained,
@@ -227,6 +227,21 @@ class Engine:
             if before is not None:
                 LOG.info('%s', text)
         return found
+
+    def _newer_release(self) -> bool:
+        """Return whether an incident is open that this release cannot read."""
+        hosts = self.ctx.store.newer_incidents()
+        if not hosts:
+            self.ctx.over('newer', 'Every open incident can be read again')
+            return False
+        self.ctx.trouble(
+            'newer',
+            'A newer release wrote the incidents of '
+            + ', '.join(f"'{host}'" for host in hosts)
+            + '. They are left alone, and nothing new is fenced, until this '
+            'engine is of that release as well',
+        )
+        return True
 
     def _services(self, at: float) -> dict[str, views.ServiceView]:
         memory = self._memory
