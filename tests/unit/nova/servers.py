@@ -370,8 +370,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 [
                     one
                     for one in cloud.migrations
-                    if one['migration_type'] == query['migration_type']
-                    and one['source_compute'] == query['source_compute']
+                    if query.get('migration_type')
+                    in (None, one['migration_type'])
+                    and query.get('source_compute')
+                    in (None, one['source_compute'])
+                    and query.get('host')
+                    in (None, one['source_compute'], one['dest_compute'])
                 ],
             )
         elif self.command == 'GET' and path.startswith('/servers/'):

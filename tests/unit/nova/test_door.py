@@ -13,6 +13,7 @@ import testtools
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.nova import client
 from nova_ha_plugins.nova import door
+from nova_ha_plugins.recovery import states
 from nova_ha_plugins.recovery import views
 from tests.unit.nova import servers
 
@@ -240,6 +241,39 @@ class ReadingTest(Case):
             found[0],
         )
 
+    def test_moves_are_what_nova_has_not_ended_and_is_no_evacuation(self):
+        add = self.cloud.add_migration
+        add('evacuation', 'cmp-1', status='accepted')
+        for kind in ('live-migration', 'migration', 'resize'):
+            add(f'{kind}-1', 'cmp-1', migration_type=kind, status='running')
+            for status in sorted(states.MOVE_ENDED):
+                add(
+                    f'{kind}-{status}',
+                    'cmp-1',
+                    migration_type=kind,
+                    status=status,
+                )
+        add(
+            'to',
+            'cmp-2',
+            dest_compute='cmp-1',
+            migration_type='resize',
+            status='finished',
+        )
+        add('else', 'cmp-2', migration_type='resize', status='migrating')
+
+        found = self.door.moves('cmp-1')
+
+        self.assertEqual(
+            {
+                ('live-migration-1', 'live-migration', 'cmp-9'),
+                ('migration-1', 'migration', 'cmp-9'),
+                ('resize-1', 'resize', 'cmp-9'),
+                ('to', 'resize', 'cmp-2'),
+            },
+            {(one.uuid, one.kind, one.other('cmp-1')) for one in found},
+        )
+
     def test_filters_go_with_every_page(self):
         self.cloud.add_server('u1', 'cmp-1')
         link = [{'rel': 'next', 'href': 'http://x/y?marker=u1'}]
@@ -358,11 +392,21 @@ class WritingTest(Case):
         for one in found:
             self.assertRegex(one, '^req-[0-9a-f-]{36}$')
 
-    def test_stop_is_asked_of_nova(self):
+    def test_a_server_is_put_back_with_novas_own_words(self):
+        self.door.reset(UUID)
         self.door.stop(UUID)
+        self.door.start(UUID)
+        self.door.pause(UUID)
 
-        (call,) = self.cloud.calls(ACTION)
-        self.assertEqual({'os-stop': None}, call['document'])
+        self.assertEqual(
+            [
+                {'os-resetState': {'state': 'active'}},
+                {'os-stop': None},
+                {'os-start': None},
+                {'pause': None},
+            ],
+            [call['document'] for call in self.cloud.calls(ACTION)],
+        )
 
     def test_service_is_addressed_by_uuid(self):
         self.door.force_down(UUID, True)
