@@ -33,6 +33,12 @@ _CLOCKS = {
 _CLOCKS['mariadb'] = _CLOCKS['mysql']
 
 
+# Seconds in which a client with an open transaction must say something. Ours
+# take milliseconds; but a process that is stopped in the middle of one would
+# keep the row of the lease locked, and no engine could take over from it.
+IDLE_LIMIT = 4
+
+
 class Database:
     """The engine of one database, and transactions on it.
 
@@ -147,7 +153,34 @@ def _make_engine(options: cfg.ConfigOpts.GroupAttr) -> sa.Engine:
     )
     if is_sqlite:
         _prepare_sqlite(engine, options.busy_timeout)
+    else:
+        _end_silent_transactions(engine)
     return engine
+
+
+def _end_silent_transactions(engine: sa.Engine) -> None:
+    """Have the server end a transaction that its client has left open."""
+    postgresql = engine.dialect.name == 'postgresql'
+
+    def connected(dbapi_connection: typing.Any, _record: object) -> None:
+        with contextlib.closing(dbapi_connection.cursor()) as cursor:
+            if postgresql:
+                cursor.execute(
+                    'SET SESSION idle_in_transaction_session_timeout = '
+                    f"'{IDLE_LIMIT}s'"
+                )
+            else:
+                try:
+                    cursor.execute(
+                        f'SET SESSION idle_transaction_timeout = {IDLE_LIMIT}'
+                    )
+                # MariaDB alone has it. MySQL ends every idle connection; the
+                # pool looks at one before it is used.
+                except dbapi_connection.OperationalError:
+                    cursor.execute(f'SET SESSION wait_timeout = {IDLE_LIMIT}')
+        dbapi_connection.commit()
+
+    sa.event.listen(engine, 'connect', connected)
 
 
 def _prepare_sqlite(engine: sa.Engine, busy_timeout: int) -> None:
