@@ -206,11 +206,10 @@ class Fleet(bench.Bench):
         """Start all engines; return when each is warm and one is ready."""
         for engine in self.engines.values():
             engine.start()
-        self.until('an engine is ready', self._is_ready, 60.0)
+        self.until('an engine is ready', self._is_ready)
         self.until(
             'every engine is warm',
             lambda: len(self.warm()) == len(self.engines),
-            60.0,
         )
 
     def _is_ready(self):
@@ -239,7 +238,7 @@ class Fleet(bench.Bench):
         owner = self.store.lease_state().owner
         return self.engines.get(owner.partition(':')[0])
 
-    def until_taken_over(self, token, patience=20.0):
+    def until_taken_over(self, token):
         """Return the seconds until the lease has a higher token."""
         began = time.monotonic()
         faults.until(
@@ -248,7 +247,6 @@ class Fleet(bench.Bench):
                 self.store.lease_state().token > token
                 and self.store.lease_state().owner
             ),
-            patience,
         )
         return time.monotonic() - began
 

@@ -79,9 +79,7 @@ class AloneTest(_Refusal, testtools.TestCase):
             'ctl-4', coordination={'backend_url': ''}
         )
         engine.start()
-        self.fleet.until(
-            'both report', lambda: len(self.fleet.living()) == 2, 30.0
-        )
+        self.fleet.until('both report', lambda: len(self.fleet.living()) == 2)
 
         found = doctor.check(self.fleet.store.engines())
         engine.process.wait(60)

@@ -273,7 +273,7 @@ class _Upgrade:
 
     def subject(self, phase):
         (host,) = [one for one in self.fleet.old if one.phase == phase]
-        self.fleet.until_recovered(host.name, patience=60)
+        self.fleet.until_recovered(host.name)
         (found,) = self.fleet.incidents_of(host.name)
         self.assertEqual(host.incident_uuid, found.uuid)
         return found
@@ -300,9 +300,7 @@ class _Upgrade:
         subject = self.subject('recovered')
         self.fleet.power_on(subject.host)
 
-        self.fleet.until_phase(
-            subject.host, incident.Phase.CLOSED, patience=60
-        )
+        self.fleet.until_phase(subject.host, incident.Phase.CLOSED)
         service = self.fleet.cloud.services[subject.host]
         self.assertEqual(
             ('up', 'enabled', False),
