@@ -6,6 +6,7 @@ Both hold back new fences and new evacuations until they are taken off or
 their time is over, and both stay in ``/os-instance-ha/history``.
 """
 
+import re
 import typing
 
 from webob import exc
@@ -21,6 +22,8 @@ from nova_ha_plugins.store import values
 
 _MAINTENANCE = 'maintenance'
 _PAUSE = 'pause'
+
+_NAME = re.compile('[0-9A-Za-z][0-9A-Za-z._-]{0,63}')
 
 _DEFAULT_LIMIT = 100
 
@@ -92,6 +95,7 @@ class PausesController(compat.Controller):
         ctxt.can(policies.PAUSE, target={})
         wanted = body['pause']
         zone = wanted.get('zone', '')
+        _check_name(wanted['name'])
         with backend.store() as store:
             if zone and zone not in {
                 record.zone for record in store.host_records()
@@ -184,6 +188,18 @@ def _take_off(req: typing.Any, kind: str, name: str, missing: str) -> None:
     if not found:
         raise exc.HTTPNotFound(
             explanation=f'{missing}, or no longer: nothing was changed'
+        )
+
+
+def _check_name(name: str) -> None:
+    # It is typed again, and is part of a path.
+    if not _NAME.fullmatch(name):
+        raise exc.HTTPBadRequest(
+            explanation=(
+                f"A pause cannot have the name '{name}': expected 1 to 64 "
+                "letters, digits, '.', '_' and '-', beginning with a letter "
+                'or a digit. Nothing was changed'
+            )
         )
 
 

@@ -178,48 +178,69 @@ def evidence(
     ``read_age`` is for how many seconds the engine has not asked the channel,
     ``heard_age`` for how many the channel has not heard the host.
     """
-    found = [_channel(reading, beat, now) for reading in subject.readings]
-    fence = subject.fence
-    if fence is not None:
-        found.append(
-            {
-                'channel': 'power',
-                'sign': str(fence.power),
-                'read_age': (
-                    _age(now - fence.confirmed_at)
-                    if fence.confirmed_at
-                    else None
-                ),
-                'heard_age': None,
-                'text': fence.raw or f'device {fence.driver or "not asked"}',
-            }
-        )
-    return found
+    found = [
+        _channel(reading, now)
+        for reading in subject.readings
+        if reading.channel != channels.HEARTBEAT
+    ]
+    return [_heartbeat(subject, beat, now), *found, _power(subject, now)]
 
 
-def _channel(
-    reading: core.Reading, beat: views.Beat | None, now: float
+def _heartbeat(
+    subject: core.Incident, beat: views.Beat | None, now: float
 ) -> Item:
+    """What is heard at this moment: asking costs nothing, and it decides."""
+    item: Item = {
+        'channel': channels.HEARTBEAT,
+        'sign': str(core.Sign.UNKNOWN),
+        'read_age': None,
+        'heard_age': None,
+        'text': '' if beat else 'never heard',
+    }
+    for reading in subject.readings:
+        if reading.channel == channels.HEARTBEAT:
+            item = _channel(reading, now)
+    if beat is None:
+        return item
+    item['heard_age'] = _age(beat.age)
+    if item['read_age'] is not None and beat.age < item['read_age']:
+        item.update(
+            sign=str(core.Sign.ALIVE),
+            read_age=0.0,
+            text='heard again since the engine asked',
+        )
+    return item
+
+
+def _channel(reading: core.Reading, now: float) -> Item:
     asked = max(0.0, now - reading.at)
-    item = {
+    return {
         'channel': reading.channel,
         'sign': str(reading.sign),
         'read_age': _age(asked),
-        'heard_age': None
-        if reading.age is None
-        else _age(reading.age + asked),
+        'heard_age': (
+            None if reading.age is None else _age(reading.age + asked)
+        ),
         'text': reading.text,
     }
-    if reading.channel == channels.HEARTBEAT and beat is not None:
-        # Asked just now, and it costs nothing: somebody decides by it.
-        item['heard_age'] = _age(beat.age)
-        if beat.age < asked:
-            item.update(
-                sign=str(core.Sign.ALIVE),
-                read_age=0.0,
-                text='heard again since the engine asked',
-            )
-    return item
+
+
+def _power(subject: core.Incident, now: float) -> Item:
+    fence = subject.fence
+    item: Item = {
+        'channel': 'power',
+        'sign': str(core.Power.UNKNOWN),
+        'read_age': None,
+        'heard_age': None,
+        'text': 'no device was asked in this incident',
+    }
+    if fence is None:
+        return item
+    if fence.confirmed_at:
+        item['read_age'] = _age(now - fence.confirmed_at)
+    if fence.driver:
+        item['text'] = fence.raw or f'device {fence.driver}'
+    return {**item, 'sign': str(fence.power)}
 
 
 def fact(req: typing.Any, value: facts.Fact) -> Item:

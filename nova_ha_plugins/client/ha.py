@@ -38,9 +38,16 @@ def add_reason(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
         '--reason',
         metavar='<reason>',
+        type=_sentence,
         required=required,
         help='Why; it is kept with your user ID',
     )
+
+
+def _sentence(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError('expected a reason, found none')
+    return text
 
 
 class ShowStatus(command.ShowOne):

@@ -106,6 +106,20 @@ class AttestTest(test_instance_ha.RecoveryTestCase):
         )
         self.assertEqual((), self.store.pending_facts())
 
+    def test_what_is_not_known_is_said(self):
+        subject = self.open_incident(readings=(), fence=None)
+
+        beat, power = self.begin(subject)['evidence']
+
+        self.assertEqual(
+            ('heartbeat', 'unknown', 'never heard'),
+            (beat['channel'], beat['sign'], beat['text']),
+        )
+        self.assertEqual(
+            ('power', 'unknown', 'no device was asked in this incident'),
+            (power['channel'], power['sign'], power['text']),
+        )
+
     def test_it_is_not_begun_while_the_engine_would_refuse_it(self):
         subject = self.open_incident(domain='az1')
         for brake in (

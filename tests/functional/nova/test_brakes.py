@@ -346,12 +346,12 @@ class PausesTest(OperatorTestCase):
 
     def test_wrong_words_are_refused_and_change_nothing(self):
         good = {'name': 'p', 'reason': 'x'}
+        for name in ('a/b', '..', 'x' * 65, 'two words', ' ', '-p', 'p\u00e4'):
+            text = self.post_badly(PAUSES, {'pause': {**good, 'name': name}})
+            self.assertIn(f"cannot have the name '{name}'", text)
         for change in (
-            {'name': 'a/b'},
             {'name': ''},
-            {'name': '..'},
-            {'name': 'x' * 65},
-            {'name': 'two words'},
+            {'name': 'x\n'},
             {'zone': ''},
             {'zone': None},
             {'until': '-2h'},
