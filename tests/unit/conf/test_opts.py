@@ -168,6 +168,11 @@ class TestDefaults(unittest.TestCase):
             (conf.nova_ha.heartbeat_timeout, conf.nova_ha.reemit_interval),
             (conf.nova_ha.heartbeat_timeout, conf.engine.warm_up),
             (5 * conf.engine.interval, conf.engine.lease_ttl),
+            (
+                conf.fencing.call_timeout + conf.engine.call_deadline,
+                conf.engine.lease_ttl,
+            ),
+            (conf.fencing.call_timeout, conf.engine.take_over_quiet + 0.1),
             (conf.fencing.call_timeout, conf.fencing.timeout),
             (
                 conf.evacuation.max_per_destination,
