@@ -10,6 +10,7 @@ The backend is talked to in one thread of its own, because a call to it may
 hang for as long as the network lets it.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -166,19 +167,24 @@ class Locks:
     def _forget(self) -> None:
         for lock in (self._own, self._other):
             if lock is not None:
-                # No driver knows by itself that its server is gone.
-                lock.acquired = False
+                _disown(lock)
+        self._disconnect()
         self._own = self._other = self._coordinator = None
         self.held = self.caught = ''
 
     def _give_back(self) -> None:
         self._release_own()
         self._release_other()
-        if self._coordinator is not None:
-            try:
-                self._coordinator.stop()
-            except Exception as error:
-                LOG.debug('The coordination did not end well: %s', error)
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._coordinator is None:
+            return
+        try:
+            # With it the thread ends that some drivers keep a lock by.
+            self._coordinator.stop()
+        except Exception as error:
+            LOG.debug('The coordination did not end well: %s', error)
 
 
 def _release(lock: typing.Any) -> None:
@@ -186,5 +192,12 @@ def _release(lock: typing.Any) -> None:
         lock.release()
     # It is given back by its connection or its own time at the latest.
     except Exception as error:
-        lock.acquired = False
+        _disown(lock)
         LOG.debug('A lock was not given back: %s', error)
+
+
+def _disown(lock: typing.Any) -> None:
+    """Have a lock forget that it is held: its server is gone."""
+    # Some drivers ask the server for it.
+    with contextlib.suppress(AttributeError):
+        lock.acquired = False
