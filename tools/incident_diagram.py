@@ -20,7 +20,10 @@ from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import leaving
 from nova_ha_plugins.recovery import machine
+from nova_ha_plugins.recovery import network_events
+from nova_ha_plugins.recovery import networks
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.recovery import waits
 
@@ -40,9 +43,9 @@ TELLING = frozenset({'settling', 'destination-unproven'})
 PATIENCE = waits.Patience(max_attempts=1)
 
 
-def _server(**changes: typing.Any) -> incident.Server:
+def _server(uuid: str = 'server', **changes: typing.Any) -> incident.Server:
     given = {'vm_state': 'active', 'protected': True, **changes}
-    return incident.Server('server', **given)
+    return incident.Server(uuid, **given)
 
 
 def _readings(
@@ -79,6 +82,49 @@ def _host(beating: bool, up: bool, owner: str, left: int) -> events.HostSeen:
     return events.HostSeen(0.0, beating, service, left)
 
 
+def _lost(
+    response: evidence.Response, hold: gates.Hold | None = None
+) -> network_events.NetworksAssessed:
+    code = 'lost' if response == evidence.Response.ALERT else ''
+    answer = networks.Answer(('net',), response, code, 'text', ('net',))
+    return network_events.NetworksAssessed(
+        0.0, _readings(Sign.ALIVE), answer, hold, (_server(),)
+    )
+
+
+def _move(status: str, host: str = HOST) -> network_events.MovesSeen:
+    record = views.MigrationView(status, 'server', HOST, 'other', status, '')
+    metadata = {'ha:policy': 'evacuate'}
+    server = views.ServerView('server', '', '', host, 'active', None, metadata)
+    seen = network_events.MoveSeen(
+        'server', record if status else None, server
+    )
+    return network_events.MovesSeen(0.0, (seen,))
+
+
+def _living() -> list[events.Event]:
+    """Examples of what happens to a host that lives and lost a network."""
+    response = evidence.Response
+    migrate = _lost(response.MIGRATE)
+    return [
+        _lost(response.ALERT),
+        _lost(response.FENCE),
+        _lost(response.FENCE, gates.Hold('code', 'reason')),
+        migrate,
+        network_events.NetworksSeen(0.0, migrate.answer),
+        network_events.NetworksSeen(0.0, _lost(response.ALERT).answer),
+        network_events.NetworksSeen(0.0, None),
+        network_events.HostSilent(0.0, _readings()),
+        _move(''),
+        _move('running'),
+        _move('error'),
+        _move('completed', host='other'),
+        network_events.MoveIntended(0.0, 'server'),
+        network_events.MoveAccepted(0.0, 'server'),
+        network_events.MoveRefused(0.0, 'server', 'text'),
+    ]
+
+
 def _steps(make: typing.Any, *text: str) -> Iterator[events.Event]:
     for step in ('force-down', 'disable', 'un-force', 'enable'):
         yield make(0.0, step, *text)
@@ -88,6 +134,7 @@ def examples() -> list[events.Event]:
     """Return examples of every event that change the outcome."""
     found = [
         events.Suspected(0.0, 'channel', 'text'),
+        events.TakenOver(0.0, 'engine', 2),
         events.Identified(0.0, 'service', 'domain', SYSTEM),
         events.Dismissed(0.0, 'text'),
         events.Listed(0.0, (_server(),)),
@@ -134,6 +181,7 @@ def examples() -> list[events.Event]:
         _host(True, True, '', 0),
         _host(True, True, OWNER, 0),
         events.HostSeen(0.0, True, None, 0),
+        *_living(),
     ]
     check_complete(found)
     return found
@@ -148,8 +196,11 @@ def check_complete(found: Iterable[events.Event]) -> None:
 
 
 def _event_classes(base: type) -> set[type]:
+    """Return the kinds of events; those that have kinds are none."""
     direct: set[type] = set(base.__subclasses__())
-    return direct.union(*(_event_classes(each) for each in direct))
+    if not direct:
+        return {base}
+    return set().union(*(_event_classes(each) for each in direct))
 
 
 def _key(subject: incident.Incident) -> tuple[object, ...]:
@@ -169,12 +220,24 @@ def _key(subject: incident.Incident) -> tuple[object, ...]:
         {r.sign for r in subject.readings} == {Sign.SILENT},
         subject.forced_down == incident.StepState.DONE,
         subject.unforced == incident.StepState.DONE,
+        _leaving(subject),
         subject.listed,
         subject.return_released,
         tuple(
             (s.state, s.code if s.code in TELLING else '')
             for s in subject.servers
         ),
+    )
+
+
+def _leaving(subject: incident.Incident) -> object:
+    if subject.phase != Phase.MIGRATING:
+        return leaving.unfinished(subject)
+    return (
+        subject.disabled,
+        subject.enabled,
+        bool(subject.networks_lost),
+        tuple(move.state for move in subject.moves),
     )
 
 
