@@ -293,6 +293,8 @@ def _after_call(
         )
     if event.at - began < patience.unanswered_quiet:
         return subject
+    if server.answered:
+        return _unlisted(subject, event, server)
     return outcomes.again(
         subject,
         event.at,
@@ -301,6 +303,33 @@ def _after_call(
         f'nova has no record of the call after '
         f'{patience.unanswered_quiet:.0f} s',
         patience,
+    )
+
+
+def _unlisted(
+    subject: incident.Incident,
+    event: events.EvacuationSeen,
+    server: incident.Server,
+) -> incident.Incident:
+    """Nova took the call, so there is a record: its list is older than that.
+
+    Asked again it would take a second evacuation beside the first.
+    """
+    view = event.server
+    assert view is not None  # noqa: S101 - seen() has dealt with None
+    if view.host != subject.host and view.task_state is None:
+        return restoring.arrived(subject, event.at, server, view)
+    if view.host != subject.host or server.code == 'record-missing':
+        return subject
+    text = (
+        'nova took its evacuation and lists no record of it; the list is read '
+        'again and nothing is asked twice: look at the database of nova-api'
+    )
+    told = f"Server '{server.name or server.uuid}': {text}"
+    kind = incident.Kind.EVIDENCE
+    subject = notes.add(subject, event.at, 'record-missing', told, kind=kind)
+    return notes.put_server(
+        subject, event.at, server, code='record-missing', reason=text
     )
 
 

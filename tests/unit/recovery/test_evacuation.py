@@ -187,6 +187,23 @@ class AdoptTest(unittest.TestCase):
         self.assertEqual('unanswered', over.code)
         self.assertEqual(NOW + 45, over.retry_at)
 
+    def test_a_call_that_nova_took_is_not_made_again_without_a_record(self):
+        took = dataclasses.replace(asked(), answered=True)
+
+        found = look(took, None, STILL, at=NOW + 3600)
+
+        self.assertEqual(ServerState.REQUESTED, found.state)
+        self.assertEqual('record-missing', found.code)
+        self.assertEqual(found, look(found, None, STILL, at=NOW + 7200))
+
+    def test_a_server_that_moved_without_a_record_has_arrived(self):
+        took = dataclasses.replace(asked(), answered=True)
+
+        found = look(took, None, THERE, at=NOW + 3600)
+
+        self.assertEqual(ServerState.RECOVERED, found.state)
+        self.assertEqual('d1', found.destination)
+
     def test_a_late_record_of_an_unanswered_call_is_adopted(self):
         over = look(asked(), None, STILL, at=NOW + 30)
 
