@@ -50,6 +50,8 @@ class EnginesTest(bench.LabTest):
 
     def setUp(self) -> None:
         super().setUp()
+        # An engine that is stopped for the next story is not healed there.
+        self.addCleanup(self.faults.heal)
         self.pool = self.enterContext(futures.ThreadPoolExecutor(4))
         self.kills: list[steps.Kill] = []
         # How often each server was started, from its first boot on.
