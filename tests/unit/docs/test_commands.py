@@ -158,6 +158,12 @@ class TestOptions(unittest.TestCase):
             (group.name, opt.dest)
             for group, listed in opts.list_opts()
             for opt in listed
+        } | {
+            # A page may tell what an option was called before.
+            (old.group, old.name)
+            for _, listed in opts.list_opts()
+            for opt in listed
+            for old in opt.deprecated_opts
         }
 
     def test_each_named_option_exists(self):
