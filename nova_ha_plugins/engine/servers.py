@@ -18,6 +18,7 @@ from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
 from nova_ha_plugins.recovery import notes
+from nova_ha_plugins.recovery import pacing
 from nova_ha_plugins.recovery import policy
 from nova_ha_plugins.recovery import restoring
 from nova_ha_plugins.recovery import views
@@ -286,6 +287,15 @@ class Servers(part.Part):
             return self.ctx.apply(
                 subject, events.Uncontained(self.ctx.store.now())
             )
+        unsure = self._unsure_destination(subject)
+        if unsure:
+            return self._hold_batch(
+                subject,
+                pacing.UNSURE,
+                f"host '{unsure}' has just fallen silent too, and nova still "
+                'calls it up and may choose it (for at most '
+                f'{pacing.LONGEST_UNSURE:.0f} s)',
+            )
         looked_at = self.ctx.store.now()
         for uuid in uuids:
             if self.ctx.stopping.is_set():
@@ -360,6 +370,30 @@ class Servers(part.Part):
         if not networks:
             return None
         return self.shows_life(subject, evidence.answers(networks))
+
+    def _unsure_destination(self, subject: incident.Incident) -> str:
+        """Return a host that seems to be dying while nova may choose it.
+
+        An evacuation to it would stand still until it is fenced in turn.
+        """
+        if not pacing.may_wait(subject, self.ctx.store.now()):
+            return ''
+        quiet = self.ctx.settings.rules.quiet
+        for host in self.snapshot.look.hosts:
+            service = self.snapshot.services.get(host.host)
+            if (
+                service is None
+                or not service.up
+                or service.disabled
+                or host.host == subject.host
+                or host.host in self.snapshot.contained
+                or not quiet <= host.silent_for < pacing.LONGEST_UNSURE
+            ):
+                continue
+            probes = self.ctx.probe.probe_all(host.host, service.address)
+            if not evidence.answering(probes):
+                return host.host
+        return ''
 
     def _hold_batch(
         self, subject: incident.Incident, code: str, found: str

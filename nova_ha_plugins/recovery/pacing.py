@@ -23,6 +23,20 @@ OPEN_STATES = frozenset(
 # The code of a server whose evacuation makes no progress.
 SLOW = 'slow'
 
+# The code of a batch that waits for a destination that seems to be dying.
+UNSURE = 'destination-unsure'
+# So long at most, once in an incident: nova calls a host that died down after
+# its service_down_time, 60 s.
+LONGEST_UNSURE = 60.0
+
+
+def may_wait(subject: incident.Incident, now: float) -> bool:
+    """Return whether a batch may still wait for a doubtful destination."""
+    return not any(
+        entry.code == UNSURE and not 0.0 <= now - entry.at < LONGEST_UNSURE
+        for entry in subject.timeline
+    )
+
 
 @dataclasses.dataclass(frozen=True)
 class Caps:

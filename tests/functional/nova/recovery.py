@@ -29,7 +29,7 @@ from nova_ha_plugins.store import values
 from tests.functional.nova import base
 
 SYSTEM = '11111111-2222-3333-4444-555555555555'
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 class Adapter:
@@ -134,7 +134,7 @@ class RecoveryCase(base.NovaTestCase):
 
     def snapshot(self):
         return context.Snapshot(
-            look=mock.Mock(),
+            look=mock.Mock(hosts=()),
             beats={},
             services={s.host: s for s in self.door.services()},
             records={},
@@ -251,6 +251,8 @@ class RecoveryCase(base.NovaTestCase):
                 dest_compute_id=1,
                 old_instance_type_id=1,
                 new_instance_type_id=1,
+                user_id='fake',
+                project_id=self.api.project_id,
             )
             record.create()
         return record
