@@ -5,6 +5,7 @@
 import typing
 
 from oslo_config import cfg
+from oslo_config import types
 
 from nova_ha_plugins.conf import groups
 
@@ -76,9 +77,7 @@ The same for the network 'tenant'. The servers run and nobody reaches them.
     ),
     cfg.Opt(
         'others',
-        type=cfg.types.Dict(
-            value_type=cfg.types.String(choices=list(RESPONSES))
-        ),
+        type=types.Dict(value_type=types.String(choices=list(RESPONSES))),
         default={},
         help="""
 The same for networks with other names in the fencing map:
