@@ -18,10 +18,10 @@ import uuid
 
 import sqlalchemy as sa
 
-from tests import servers
 from tests.functional.engine import bench
 from tests.functional.engine import faults
 from tests.functional.engines import proxy
+from tests import servers
 
 WRITES = frozenset(
     {'force-down', 'disable', 'un-force', 'enable', 'evacuate', 'os-stop'}
