@@ -183,7 +183,11 @@ class Standing:
         self._strange_since = None
         if self._free_since is None:
             self._free_since = now
-        if defers and not locked and now - self._free_since < _COLD_PATIENCE:
+        waited = now - self._free_since
+        if defers and not locked and waited < _COLD_PATIENCE:
+            return
+        if seen.owner and seen.age < 0.0 and waited < 4 * self.period:
+            # The store's clock went back: who lives renews it any moment.
             return
         self._take(seen, locked)
 
@@ -203,7 +207,10 @@ class Standing:
         waited = now - self._caught[1]
         if waited < 1.5 * self.period:
             return False
-        if self._store.lease_state().age < waited:
+        age = self._store.lease_state().age
+        if age < 0.0:
+            return False
+        if age < waited:
             LOG.warning(
                 'The lock of the acting engine is free, yet it renews its '
                 'lease: it lost its coordination service, and goes on'

@@ -90,7 +90,8 @@ def state(db: database.Database) -> values.LeaseState:
     return values.LeaseState(
         token=row.token,
         owner=row.owner,
-        age=max(0.0, float(row.age)),
+        # Below zero when the clock went back; see LeaseState.is_over.
+        age=float(row.age),
         ttl=row.ttl,
     )
 

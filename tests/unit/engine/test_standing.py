@@ -211,6 +211,22 @@ class StandingTest(unittest.TestCase):
 
         self.assertLess(self.run_for(20.0, cold), 4.0)
 
+    def test_clock_that_goes_back_is_no_death(self):
+        first, second = self.two()
+        self.run_for(5.0, first, second)
+        self.store.renewed += 3600.0
+        second.turn()
+
+        self.assertIsNone(self.run_for(30.0, first, second))
+        self.assertIsNone(second.lease)
+
+    def test_death_before_the_clock_goes_back_is_noticed(self):
+        first, second = self.two()
+        self.run_for(5.0, first, second)
+        self.store.renewed += 3600.0
+
+        self.assertLess(self.run_for(30.0, second), 4.0)
+
     def test_second_engine_without_coordination_refuses(self):
         self.acting = self.engine('a', backend='')
         second = self.engine('b', backend='')
