@@ -156,6 +156,7 @@ class PolicyTest(unittest.TestCase):
             {
                 (Verdict.DEAD, self.ALERT),
                 (Verdict.DEAD, self.FENCE),
+                (Verdict.DEAD, evidence.Response.MIGRATE),
                 (Verdict.ISOLATED, self.FENCE),
             },
             {
