@@ -14,17 +14,20 @@ PRODUCT = ('nova_ha_plugins', 'ceilometer_pollsters', 'aodh_actions')
 TREES = (*PRODUCT, 'lab', 'tests', 'tools', 'devstack', 'doc')
 
 # What the pure core may use of the standard library: no clock, no chance, no
-# I/O, no threads, nothing of the machine it runs on.
+# I/O, no threads, nothing of the machine it runs on. Of datetime only the way
+# to write a time that it was given; another test sees to that.
 CORE_STDLIB = frozenset(
     {
         'bisect',
         'collections',
         'collections.abc',
         'dataclasses',
+        'datetime',
         'enum',
         'functools',
         'heapq',
         'itertools',
+        'json',
         'math',
         'operator',
         'string',
@@ -154,7 +157,9 @@ class ImportTest(unittest.TestCase):
         )
 
     def test_the_core_calls_nothing_of_the_machine(self):
-        called = re.compile(r'\b(open|input|print|id|hash|__import__)\(')
+        called = re.compile(
+            r'\b(open|input|print|id|hash|__import__|now|today|utcnow)\('
+        )
 
         self.assertEqual(
             [],

@@ -150,12 +150,14 @@ class NetworksTest(unittest.TestCase):
 
 class PolicyTest(unittest.TestCase):
     ALERT, FENCE = evidence.Response.ALERT, evidence.Response.FENCE
+    MIGRATE = evidence.Response.MIGRATE
 
     def test_only_a_dead_or_by_policy_an_isolated_host_may_be_fenced(self):
         self.assertEqual(
             {
                 (Verdict.DEAD, self.ALERT),
                 (Verdict.DEAD, self.FENCE),
+                (Verdict.DEAD, self.MIGRATE),
                 (Verdict.DEAD, evidence.Response.MIGRATE),
                 (Verdict.ISOLATED, self.FENCE),
             },
