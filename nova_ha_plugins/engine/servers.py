@@ -167,7 +167,9 @@ class Servers(part.Part):
             return bool(host and off[host])
 
         seen: list[events.Event] = []
-        review = not only and machine.review_due(subject, self.ctx.store.now())
+        # Once for all of them: it is a question to the store.
+        now = self.ctx.store.now()
+        review = not only and machine.review_due(subject, now)
         for server in subject.servers:
             if not _is_looked_at(server, review, only):
                 continue
@@ -175,7 +177,7 @@ class Servers(part.Part):
             found, moving = records.get(server.uuid), moves.get(server.uuid)
             seen.append(
                 events.EvacuationSeen(
-                    self.ctx.store.now(),
+                    now,
                     server.uuid,
                     found,
                     view,
@@ -185,7 +187,7 @@ class Servers(part.Part):
                 )
             )
         if review and subject.phase == Phase.EVACUATING:
-            seen.append(events.Reviewed(self.ctx.store.now()))
+            seen.append(events.Reviewed(now))
         new = [there[uuid] for uuid in there if uuid not in _uuids(subject)]
         if new and not only:
             settings = self.ctx.settings
