@@ -38,6 +38,13 @@ TIMEOUT = 2.0
 
 until = faults.until
 
+# Every server has an end.
+RECOVERED = (
+    incident.Phase.RECOVERED,
+    incident.Phase.RETURNING,
+    incident.Phase.CLOSED,
+)
+
 # What differs from the defaults that an operator gets.
 QUICK = {
     'engine': {
@@ -64,7 +71,7 @@ QUICK = {
     },
     'probe': {'timeout': 0.4, 'silent_after': 2},
     'evacuation': {'retry_delay': 1},
-    'fencing': {'timeout': 6, 'call_timeout': 1.5, 'verify_interval': 3},
+    'fencing': {'timeout': 40, 'call_timeout': 1.5, 'verify_interval': 3},
 }
 
 
@@ -72,6 +79,7 @@ class Bench:
     """One cloud with one engine.
 
     :ivar beat: False stops every heartbeat: nobody writes any.
+    :ivar all_verified: the engine is ready once it read every device.
     """
 
     def __init__(self, hosts=4, changes=(), fencing_changes=()):
@@ -93,6 +101,7 @@ class Bench:
         self.liveness = liveness.open_liveness(self.conf)
         self.process = None
         self.beat = True
+        self.all_verified = True
         self._over = threading.Event()
         self._beating = threading.Thread(target=self._beats, daemon=True)
         self._beating.start()
@@ -174,7 +183,12 @@ class Bench:
         return (
             status.get('age', 99) < 3
             and status.get('watching', 0) >= TIMEOUT
-            and all(record.verified_at for record in self.store.host_records())
+            and (
+                not self.all_verified
+                or all(
+                    record.verified_at for record in self.store.host_records()
+                )
+            )
             and len(self.store.host_records()) == len(self.racks.machines)
         )
 
@@ -293,12 +307,14 @@ class Bench:
         return self.until(f'{host} has {code}', check)
 
     def until_recovered(self, host):
-        return self.until_phase(
-            host,
-            incident.Phase.RECOVERED,
-            incident.Phase.RETURNING,
-            incident.Phase.CLOSED,
-        )
+        return self.until_phase(host, *RECOVERED)
+
+    def die(self, *hosts):
+        """The kernels stop, and nova has noticed: nothing is sent there."""
+        for host in hosts:
+            self.machine(host).hang()
+            with self.cloud.lock:
+                self.cloud.services[host]['state'] = 'down'
 
     def power_on(self, host):
         """Somebody repairs a host and nova-compute starts there."""
@@ -325,6 +341,7 @@ class Case(testtools.TestCase):
 
     HOSTS = 4
     CHANGES: dict[str, dict[str, object]] = {}
+    ALL_VERIFIED = True
 
     @classmethod
     def setUpClass(cls):
@@ -332,6 +349,7 @@ class Case(testtools.TestCase):
         began = time.monotonic()
         cls.bench = Bench(cls.HOSTS, cls.CHANGES)
         cls.addClassCleanup(cls.bench.close)
+        cls.bench.all_verified = cls.ALL_VERIFIED
         cls.cloud, cls.racks = cls.bench.cloud, cls.bench.racks
         cls.store = cls.bench.store
         cls.prepare()

@@ -206,12 +206,20 @@ class Cloud:
 
     def _claim(self, record):
         record['status'] = 'pre-migrating'
-        record['dest_compute'] = record['dest_node'] = next(
-            host
-            for host, service in reversed(self.services.items())
-            if service['status'] == 'enabled'
-            and service['state'] == 'up'
-            and host != record['source_compute']
+        # As a scheduler would: where least is.
+        there = collections.Counter(
+            server['OS-EXT-SRV-ATTR:host'] for server in self.servers.values()
+        )
+        record['dest_compute'] = record['dest_node'] = min(
+            (
+                host
+                for host, service in self.services.items()
+                if service['status'] == 'enabled'
+                and service['state'] == 'up'
+                and self.powered(host)
+                and host != record['source_compute']
+            ),
+            key=lambda host: there[host],
         )
 
     def _end(self, record, outcome, server, state):

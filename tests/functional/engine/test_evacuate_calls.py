@@ -228,6 +228,19 @@ class EvacuateCallsTest(bench.Case):
         self.assertLess(down, disabled)
         self.assertLess(disabled, first)
 
+    def test_calls_carry_the_token_of_the_lease(self):
+        token = str(self.bench.store.engine_status()['token'])
+        carried = {
+            (call.kind, call.token)
+            for call in self.cloud.calls
+            if call.kind in ('evacuate', 'force-down', 'disable')
+        }
+
+        self.assertEqual(
+            {('evacuate', token), ('force-down', token), ('disable', token)},
+            carried,
+        )
+
     def test_incident_says_that_some_need_an_operator(self):
         self.assertEqual('partial', self.subject.outcome)
         self.assertEqual({}, self.cloud.script.left().get('evacuate', {}))

@@ -194,8 +194,7 @@ class AlarmsTest(bench.Case):
             'the old heartbeats are history',
             lambda: cls.sequence('cmp-3') > last,
         )
-        for host in ('cmp-1', 'cmp-2', 'cmp-3'):
-            cls.bench.machine(host).hang()
+        cls.bench.die('cmp-1', 'cmp-2', 'cmp-3')
         time.sleep(bench.TIMEOUT)
         cls.flood('cmp-1', cls.cloud.add_trust())
         cls.replaying = threading.Event()

@@ -63,8 +63,7 @@ class ReadsTest(bench.Case):
     def tell(cls):
         cls.script_lies()
         *others, token = cls.LIES.values()
-        for host in others:
-            cls.bench.machine(host).hang()
+        cls.bench.die(*others)
         for host in others:
             cls.bench.until_recovered(host)
         # Alone: the others' calls would meet the same dead tokens.
