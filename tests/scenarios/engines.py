@@ -91,6 +91,7 @@ class Member:
     """One engine process after another on one machine.
 
     :ivar state: 'up', 'frozen' or 'dead'.
+    :ivar own: the name of its process.
     :ivar cut: its machine does not reach the store.
     """
 
@@ -108,7 +109,7 @@ class Member:
         sim = self.sim
         self.state = 'up'
         self.starts += 1
-        own = f'{self.name}-{self.starts}'
+        own = self.own = f'{self.name}-{self.starts}'
         self.access = memory.Access(sim.store)
         self.access.cut = self.cut
         self.locks = Locks(self, own)

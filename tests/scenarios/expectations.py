@@ -84,11 +84,8 @@ def _found(sim: Sim, words: list[str]) -> str | None:
             acting = [m.name for m in sim.members if m.acts]
             return None if acting == [name] else ' '.join(acting)
         case ['takeovers', count]:
-            return (
-                None
-                if sim.store.token - 1 == int(count)
-                else (str(sim.store.token - 1))
-            )
+            made = sim.store.takeovers - 1
+            return None if made == int(count) else str(made)
         case ['fact', state]:
             last = list(sim.store.facts.values())[-1]
             return None if last.state == state else f'{last.state} {last.text}'

@@ -183,6 +183,19 @@ class Invariants:
         running = sim.running
         began = running.eyes.began if running else sim.engine_began
         watching = sim.world.now - began
+        quiet = sim.settings.limits.take_over_quiet
+        self._demand(
+            running is None
+            or sim.store.takeovers == 1
+            or sim.world.now - running.acts_since >= quiet,
+            'S6',
+            f'fence of {host} right after a take-over',
+        )
+        self._demand(
+            sim.world.now - sim.foreign.get(host, sim.world.now) <= FRESHNESS,
+            'S11',
+            f'fence of {host}, which somebody else forced down',
+        )
         self._demand(
             watching >= limits.warm_up, 'S6', f'fence of {host} in warm-up'
         )
@@ -432,6 +445,12 @@ class Invariants:
             act.token == self.sim.store.token,
             'S7',
             f'{act} by token {act.token}, now {self.sim.store.token}',
+        )
+        running = self.sim.running
+        self._demand(
+            running is None or running.own == self.sim.store.owner,
+            'S7',
+            f'{act} by {running and running.own}, not {self.sim.store.owner}',
         )
         if act.call == 'power-off':
             self._power_off(act.target)

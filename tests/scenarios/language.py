@@ -10,6 +10,8 @@
     servers 40 h1 ha               s01 to s40
     set storm_max_hosts 3          a setting
     engines 3                      one acts, the others watch
+    engines 3 sql                  with the product's lease in a database
+    stands-still-before evacuate   the acting engine, right before that call
     networks storage tenant        of every host, probed besides management
     before unmap h1                before the first heartbeat
     at 5 power-off h1              at a second of the story
@@ -77,6 +79,9 @@ class Story:
     expect: list[list[str]] = dataclasses.field(default_factory=list)
     until: int = 60
     engines: int = 0
+    pause_at: int | None = None
+    pause_on: str = ''
+    lease_in_sql: bool = False
     racing: bool = False
     rows: tuple[str, ...] = ()
 
@@ -105,8 +110,11 @@ def load(name: str) -> Story:
                 ]
             case ['set', setting, value]:
                 story.settings[setting] = _value(value)
-            case ['engines', count]:
+            case ['engines', count, *flags]:
                 story.engines = int(count)
+                story.lease_in_sql = flags == ['sql']
+            case ['stands-still-before', call]:
+                story.pause_on = f"before Act(call='{call}'"
             case ['networks', *networks]:
                 story.networks = tuple(networks)
             case ['before', *rest]:
@@ -159,7 +167,10 @@ def play(
     :param enough: whether it need not go on longer.
     """
     sim = simulation.Simulation(story.zones, crash_at, **story.settings)
-    sim.pause_at = pause_at
+    sim.pause_at = pause_at or story.pause_at
+    sim.pause_on = story.pause_on
+    if story.lease_in_sql:
+        sim.store.lease_in_sql()
     sim.world.probed = story.networks
     LAST.append(sim)
     del LAST[:-1]

@@ -11,11 +11,16 @@ from collections.abc import Callable
 import dataclasses
 import typing
 
+import sqlalchemy as sa
+from sqlalchemy import pool
+
 from nova_ha_plugins.objects import documents
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import views
+from nova_ha_plugins.store import leases
+from nova_ha_plugins.store import models
 from nova_ha_plugins.store import values
 from tests.scenarios import world as world_
 
@@ -30,7 +35,9 @@ class Store:
     :ivar point: called before and after each save, with what is saved.
     :ivar down: why nobody reaches it, '' when it works.
     :ivar read_only: it answers and takes nothing.
-    :ivar owner: who has the lease, '' when nobody has.
+    :ivar owner: who took the lease last, in truth.
+    :ivar takeovers: how often it was taken.
+    :ivar sql: the lease in a database, as the product keeps it.
     :ivar renewed_at: when the lease was last renewed, by its own clock.
     """
 
@@ -38,6 +45,8 @@ class Store:
         self.world = world
         self.token = 0
         self.owner = ''
+        self.takeovers = 0
+        self.sql: typing.Any = None
         self.renewed_at = 0.0
         self.ttl = 0.0
         self.down = ''
@@ -234,6 +243,8 @@ class Store:
     # --- the lease --------------------------------------------------------
 
     def lease_state(self) -> values.LeaseState:
+        if self.sql is not None:
+            return leases.state(self.sql)
         return values.LeaseState(
             self.token, self.owner, self.now() - self.renewed_at, self.ttl
         )
@@ -251,19 +262,50 @@ class Store:
             before is gone: its lease is taken at once.
         :param expected: take it only from this token.
         """
-        state = self.lease_state()
-        free = locked or state.is_over or state.owner == owner
-        if not free or expected not in (None, state.token):
-            raise values.LeaseHeld(state.owner, state.age)
-        self.token += 1
+        if self.sql is not None:
+            lease = leases.take(self.sql, owner, ttl, locked, expected)
+            self.token = lease.token
+        else:
+            state = self.lease_state()
+            free = locked or state.is_over or state.owner == owner
+            if not free or expected not in (None, state.token):
+                raise values.LeaseHeld(state.owner, state.age)
+            self.token += 1
+            lease = values.Lease(self.token, owner, taken_from=state.owner)
+        self.takeovers += 1
         self.owner, self.ttl, self.renewed_at = owner, ttl, self.now()
-        return values.Lease(self.token, owner, taken_from=state.owner)
+        return lease
 
     def renew_lease(self, lease: values.Lease) -> values.Lease:
+        if self.sql is not None:
+            return leases.renew(self.sql, lease)
         if lease.token != self.token:
             raise values.LeaseLost(f'token {lease.token}, now {self.token}')
         self.renewed_at = self.now()
         return lease
+
+    def lease_in_sql(self) -> None:
+        """Keep the lease as the product does, in a database of its own."""
+        self.sql = Sql(self.now)
+
+
+class Sql:
+    """The part of ``store.database`` that the lease needs, on our clock."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._engine = sa.create_engine('sqlite://', poolclass=pool.StaticPool)
+        models.leases.create(self._engine)
+
+    @property
+    def clock(self) -> sa.ColumnElement[float]:
+        return sa.literal(self._now(), sa.Float)
+
+    def write(self, work: Callable[[sa.Connection], typing.Any]) -> typing.Any:
+        with self._engine.begin() as connection:
+            return work(connection)
+
+    read = write
 
 
 _READING = frozenset(

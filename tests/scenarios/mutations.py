@@ -19,19 +19,28 @@ import types
 import typing
 from unittest import mock
 
+import sqlalchemy as sa
+
+from nova_ha_plugins.engine import context
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.engine import part
+from nova_ha_plugins.engine import permits
 from nova_ha_plugins.engine import power
 from nova_ha_plugins.engine import servers
+from nova_ha_plugins.recovery import brakes
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
+from nova_ha_plugins.recovery import observer
 from nova_ha_plugins.recovery import outcomes
 from nova_ha_plugins.recovery import pacing
 from nova_ha_plugins.recovery import policy
 from nova_ha_plugins.recovery import records
+from nova_ha_plugins.recovery import restoring
+from nova_ha_plugins.store import leases
+from nova_ha_plugins.store import models
 from tests.scenarios import expectations
 from tests.scenarios import invariants
 from tests.scenarios import language
@@ -309,6 +318,77 @@ def _one_channel(real: typing.Any) -> typing.Any:
     return verdict
 
 
+class _Forgetful:
+    """A store that forgets what is closed."""
+
+    def __init__(self, store: context.Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> typing.Any:
+        return getattr(self._store, name)
+
+    def recent_fences(self, since: float) -> tuple[gates.PastFence, ...]:
+        return ()
+
+
+def _forgetting(
+    real: Callable[[context.Context], None], self: context.Context
+) -> None:
+    self.store = typing.cast(context.Store, _Forgetful(self.store))
+    real(self)
+
+
+def _warm(real: typing.Any) -> typing.Any:
+    def watched_enough(
+        suspect: typing.Any, scene: gates.Scene, limits: gates.Limits
+    ) -> typing.Any:
+        seen = dataclasses.replace(scene, watching=limits.warm_up)
+        return real(suspect, seen, limits)
+
+    return watched_enough
+
+
+def _no_quiet(real: typing.Any) -> typing.Any:
+    def watched_enough(
+        suspect: typing.Any, scene: gates.Scene, limits: gates.Limits
+    ) -> typing.Any:
+        seen = dataclasses.replace(scene, since_take_over=None)
+        return real(suspect, seen, limits)
+
+    return watched_enough
+
+
+def _unsaved(real: typing.Any) -> typing.Any:
+    def apply(
+        self: context.Context,
+        subject: incident.Incident,
+        *happened: typing.Any,
+    ) -> incident.Incident:
+        if not any(isinstance(e, events.PowerCalled) for e in happened):
+            return real(self, subject, *happened)
+        for event in happened:
+            subject = machine.step(subject, event, self.settings.patience)
+        self._permits.give(self.monotonic())
+        return subject
+
+    return apply
+
+
+def _same_token(real: typing.Any) -> typing.Any:
+    def take(db: typing.Any, *args: typing.Any) -> typing.Any:
+        lease = real(db, *args)
+        if lease.token == 1:
+            return lease
+        db.write(
+            lambda connection: connection.execute(
+                sa.update(models.leases).values(token=lease.token - 1)
+            )
+        )
+        return dataclasses.replace(lease, token=lease.token - 1)
+
+    return take
+
+
 ALL = (
     Mutation(
         'skip-read-back',
@@ -393,7 +473,7 @@ ALL = (
     Mutation(
         'stays-started',
         'a server that was stopped is left running',
-        _instead(records, '_arrived', _stays_started),
+        _instead(restoring, 'arrived', _stays_started),
         ('stopped-after-failure',),
     ),
     Mutation(
@@ -419,5 +499,69 @@ ALL = (
         "an operator's word counts although a channel hears the host",
         _gives(machine, '_why_not_attest', ''),
         ('attest-alive',),
+    ),
+    Mutation(
+        'foreign-force-down',
+        'a host that somebody else forced down is fenced',
+        _gives(gates, '_foreign', None),
+        ('foreign-behind-an-old-list',),
+    ),
+    Mutation(
+        'no-warm-up',
+        'an engine that has just begun convicts',
+        _instead(observer, 'watched_enough', _warm),
+        ('warm-up',),
+    ),
+    Mutation(
+        'blind-convicts',
+        'hosts are fenced although most of them fell silent at once',
+        _gives(observer, '_blind', None),
+        ('blind-by-and-by',),
+    ),
+    Mutation(
+        'disarmed-acts',
+        'a disarmed engine fences',
+        _gives(gates, '_armed', None),
+        ('observe-only',),
+    ),
+    Mutation(
+        'storm-forgets',
+        'the storm gate counts the fences of open incidents only',
+        _instead(
+            context.Context,
+            '__post_init__',
+            lambda real: lambda self: _forgetting(real, self),
+        ),
+        ('storm-of-closed-incidents',),
+    ),
+    Mutation(
+        'maintenance-ignored',
+        'a host in maintenance is fenced',
+        _gives(brakes, 'maintenance', None),
+        ('maintenance-ends-dead',),
+    ),
+    Mutation(
+        'late-call',
+        'a call is made however long ago its intent was saved',
+        _gives(permits.Permits, '_in_time', None),
+        ('store-slow',),
+    ),
+    Mutation(
+        'no-intent',
+        'an intent is kept in memory, and its call made all the same',
+        _instead(context.Context, 'apply', _unsaved),
+        ('host-hangs',),
+    ),
+    Mutation(
+        'same-token',
+        'an engine takes over without a higher token',
+        _instead(leases, 'take', _same_token),
+        ('engines-frozen-in-the-call',),
+    ),
+    Mutation(
+        'no-quiet-after-take-over',
+        'an engine that has just taken over fences at once',
+        _instead(observer, 'watched_enough', _no_quiet),
+        ('engines-take-over-clear-eyes',),
     ),
 )

@@ -20,6 +20,8 @@ from tests.scenarios import verbs
 Phase = incident.Phase
 
 _FAULTS_LAST = 160
+# Share of the runs in which several engines are.
+_SEVERAL = 0.3
 _HEALED_LASTS = 900
 # After the last fault it goes on like this, until all is well.
 _OPERATOR_EVERY = 10
@@ -96,9 +98,29 @@ KINDS: dict[str, tuple[str, ...]] = {
     'alarm': ('alarm {h} watcher 3',),
     'keystone': ('identity-down', 'identity-up'),
     'disabled': ('service {h} disabled',),
+    'twice': ('beat-twice {h}', 'beat-twice {h} off'),
+    'jitter': ('beat-jitter {h} {n}', 'beat-jitter {h} 0'),
+    'lossy': ('beat-lost {h} 2', 'beat-lost {h} 0'),
+    'redeliver': ('bus-redeliver',),
+    'store': ('store-down', 'store-up'),
+    'store-read-only': ('store-read-only', 'store-up'),
+    'store-slow': ('slow-saves 3', 'slow-saves 0'),
+    'failover': ('store-failover',),
+    'stale': ('stale-reads {n}', 'stale-reads 0'),
+    'reboots': ('device {h} reboot', 'device {h} well'),
+    'poison': ('poison {s}', 'cure {s}'),
+}
+# Of several engines, beside the other kinds.
+ENGINE_KINDS: dict[str, tuple[str, ...]] = {
+    'kill-acting': ('kill acting {n}',),
+    'kill-watching': ('kill watching {n}',),
+    'freeze-acting': ('freeze acting {n}',),
+    'cut-acting': ('cut-from-store acting {n}',),
+    'locks': ('locks-down', 'locks-up'),
+    'locks-with-ttl': ('locks-with-ttl',),
 }
 # Rows of the fault matrix that these faults show, whatever the seed.
-ROWS = ('F12', 'F14', 'F32', 'F33', 'F38')
+ROWS = ('F12', 'F13', 'F14', 'F20', 'F32', 'F33', 'F38')
 # What every run needs to be worth anything.
 _CORE = ('power', 'hang', 'hang', 'back', 'deaf')
 # And one in which several networks are probed.
@@ -118,9 +140,13 @@ _NETWORKS = (
 
 def plan(seed: int) -> language.Story:
     """Return the story of a seed."""
-    chance = random.Random(seed)
+    return plan_of(random.Random(seed), f'seed-{seed}')
+
+
+def plan_of(chance: random.Random, name: str) -> language.Story:
+    """Return a story that is made by chance, whoever decides it."""
     hosts = [f'h{n}' for n in range(1, chance.randint(3, 6) + 1)]
-    story = language.Story(f'seed-{seed}', until=_FAULTS_LAST)
+    story = language.Story(name, until=_FAULTS_LAST)
     for host in hosts:
         story.zones[host] = chance.choice(('az1', 'az1', 'az2'))
     story.settings = {
@@ -149,6 +175,10 @@ def plan(seed: int) -> language.Story:
     kinds = [*_CORE, *chance.sample(sorted(KINDS), chance.randint(2, 9))]
     if story.networks:
         kinds += _NETWORKS
+    if chance.random() < _SEVERAL:
+        story.engines = chance.randint(2, 3)
+        story.pause_at = chance.choice((None, chance.randint(1, 60)))
+        kinds += [*ENGINE_KINDS, 'kill-acting', 'freeze-acting']
     for _ in range(chance.randint(3, 14)):
         story.events += _fault(chance, chance.choice(kinds), hosts, servers)
     return story
@@ -165,7 +195,7 @@ def _fault(
     }
     at = chance.choice((0, 1, 2, 5, chance.randint(3, 150)))
     events = []
-    for line in KINDS[kind]:
+    for line in {**KINDS, **ENGINE_KINDS}[kind]:
         events.append(
             language.Event(line.format(**words).split(), at=float(at))
         )
@@ -216,6 +246,7 @@ def heal(sim: simulation.Simulation) -> None:
             sim.world.net_known(name, network, True)
             sim.world.leg(network, True)
         host.beat_delay, host.autostart = 0.0, True
+        host.beat_twice, host.beat_jitter, host.beat_lost = False, 0.0, 0
         sim.world.resume(name)
         if host.power:
             sim.world.compute_start(name)
@@ -232,6 +263,10 @@ def heal(sim: simulation.Simulation) -> None:
         'spawn-seconds 3',
         'arm',
         'alarms-on',
+        'store-up',
+        'slow-saves 0',
+        'stale-reads 0',
+        'locks-up',
     ):
         verbs.happen(sim, words.split())
     for service in sim.cloud.services.values():

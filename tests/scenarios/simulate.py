@@ -18,6 +18,7 @@ from tests.scenarios import language
 from tests.scenarios import mutations
 from tests.scenarios import random_runs
 from tests.scenarios import report
+from tests.scenarios import search
 
 _SEEDS = 1000
 # As many as each run of the tests plays.
@@ -31,6 +32,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('--seeds', type=int, metavar='N', help='play so many random clouds')
     add('--first', type=int, default=0, metavar='N', help='the first seed')
+    add(
+        '--search',
+        type=int,
+        metavar='N',
+        help='let hypothesis look at so many, and shorten what fails',
+    )
     add('--workers', type=int, default=os.cpu_count(), metavar='N')
     add('--keep-going', action='store_true', help='do not stop at a failure')
     add(
@@ -67,6 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
             golden.write(name)
             sys.stdout.write(f'{golden.path(name)}\n')
         return 0
+    if options.search:
+        return _search(options.search)
     if options.report:
         return report.everything(
             options.first,
@@ -86,6 +95,15 @@ def _story(name: str) -> int:
     sys.stdout.write(language.LAST[-1].told() + '\n')
     sys.stdout.write(''.join(f'{line}\n' for line in wrong))
     return 1 if wrong else 0
+
+
+def _search(examples: int) -> int:
+    story = search.failing(examples)
+    if story is None:
+        sys.stdout.write(f'{examples} stories, nothing found\n')
+        return 0
+    sys.stdout.write(random_runs.told(story, None) + '\n')
+    return 1
 
 
 def _seeds(options: argparse.Namespace) -> int:

@@ -30,6 +30,9 @@ from tests.scenarios import world
 PAUSE = 15
 # Of the lease of each engine.
 TTL = 15.0
+# Between the last look at the lease and the device: an engine that stands
+# still here makes the call when it goes on, and nobody can prevent that.
+WINDOW = "before Act(call='power-off'"
 # Every host lives and is known before a story begins at t=0.
 PRELUDE = 20
 
@@ -106,12 +109,14 @@ class Simulation:
     :ivar crash_at: number of the point at which the engine is killed.
     :ivar pause_at: number of the point at which the engine stands still until
         another one has taken over and worked for a while.
+    :ivar pause_on: how the name of a point begins at which it does.
     :ivar wrong: what was expected in the middle of a story and was not so.
     :ivar members: several engines; without any there is one at a time, which
         takes the lease as it starts.
     :ivar running: the one of them whose code runs right now.
     :ivar engine_began: since when the engine that acts has watched.
     :ivar took_over_at: when it took the lease.
+    :ivar foreign: since when somebody else has forced down a service.
     :ivar hands_off: somebody else changed a service: it is not checked.
     """
 
@@ -134,6 +139,7 @@ class Simulation:
         self.invariants = invariants.Invariants(self)
         self.crash_at = crash_at
         self.pause_at: int | None = None
+        self.pause_on = ''
         self.points = 0
         self.labels: list[tuple[float, str]] = []
         self.crashes = 0
@@ -142,6 +148,7 @@ class Simulation:
         self.log: list[str] = []
         self.acts: list[doors.Act] = []
         self.hands_off = False
+        self.foreign: dict[str, float] = {}
         self.alarms = True
         self.engine: loop.Engine | None = None
         self.engine_began = 0.0
@@ -185,7 +192,13 @@ class Simulation:
         if self.points == self.crash_at:
             self.note(f'the engine is killed {what}')
             raise Crash
-        if self.points == self.pause_at:
+        if self.pause_on and what.startswith(self.pause_on):
+            self.pause_on = ''
+            self._stand_still(what)
+        if self.pause_at is None or self.points < self.pause_at:
+            return
+        if not what.startswith(WINDOW):
+            self.pause_at = None
             self._stand_still(what)
 
     def _stand_still(self, what: str) -> None:

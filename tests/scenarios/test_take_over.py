@@ -12,10 +12,10 @@ That point is left out, and named in the documentation.
 from nova_ha_plugins.store import values
 from tests.scenarios import crashes
 from tests.scenarios import language
+from tests.scenarios import simulation
 from tests.scenarios import tell
 
 _LONGER = 90
-_WINDOW = "before Act(call='power-off'"
 STORIES = (
     'device-slow',
     'host-hangs',
@@ -38,7 +38,7 @@ class TakeOverTest(tell.QuietTest):
         ]
         seen = set()
         for point, label in enumerate(labels, 1):
-            if label.startswith(_WINDOW) or label in seen:
+            if label.startswith(simulation.WINDOW) or label in seen:
                 continue
             seen.add(label)
             what = f'{name}, standing still {label}'

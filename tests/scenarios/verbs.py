@@ -78,8 +78,10 @@ def _service(sim: Sim, host: str, what: str) -> None:
     match what:
         case 'forced':
             service.forced_down = True
+            sim.foreign[host] = sim.world.now
         case 'unforced':
             service.forced_down = False
+            sim.foreign.pop(host, None)
         case 'libvirt-lost':
             # Nova does so itself when its connection is lost.
             service.disabled, service.reason = True, 'AUTO: Connection lost'
