@@ -124,67 +124,60 @@ def to_markdown(incident: Item) -> str:
         '',
         'What each channel said when it was last asked.',
         '',
-        *_table(
-            ('Channel', 'Sign', 'Read at', 'Last heard before', 'Detail'),
-            (
-                (
-                    each['channel'],
-                    each['sign'],
-                    each['at'],
-                    None if each['age'] is None else f'{each["age"]:.1f} s',
-                    each['text'],
-                )
-                for each in incident['evidence']
-            ),
-        ),
+        *_evidence(incident),
         '## Proof that the host is off',
         '',
         *_fence(incident['fence']),
         '## Servers',
         '',
-        *_table(
-            (
-                'Server',
-                'Was',
-                'Priority',
-                'Outcome',
-                'On host',
-                'Attempts',
-                'Why',
-            ),
-            (
-                (
-                    each['name'] or each['uuid'],
-                    each['vm_state'],
-                    each['priority'],
-                    each['state'],
-                    each['destination'],
-                    each['attempts'],
-                    each['reason'],
-                )
-                for each in incident['servers']
-            ),
-        ),
+        *_servers(incident),
         '## Timeline',
         '',
         'Times are UTC, by the clock of the database.',
         '',
-        *_table(
-            ('#', 'Time', 'Kind', 'Code', 'What happened'),
-            (
-                (
-                    each['seq'],
-                    each['at'],
-                    each.get('kind'),
-                    each['code'],
-                    each['text'],
-                )
-                for each in incident['timeline']
-            ),
-        ),
+        *_timeline(incident),
         *_decisions(incident),
     ]
     return '\n'.join(lines).rstrip() + '\n'
+
+
+def _evidence(incident: Item) -> list[str]:
+    return _table(
+        ('Channel', 'Sign', 'Read at', 'Last heard before', 'Detail'),
+        (
+            (
+                each['channel'],
+                each['sign'],
+                each['at'],
+                None if each['age'] is None else f'{each["age"]:.1f} s',
+                each['text'],
+            )
+            for each in incident['evidence']
+        ),
+    )
+
+
+def _servers(incident: Item) -> list[str]:
+    names = ('vm_state', 'priority', 'state', 'destination', 'attempts')
+    return _table(
+        ('Server', 'Was', 'Priority', 'Outcome', 'On host', 'Attempts', 'Why'),
+        (
+            (
+                each['name'] or each['uuid'],
+                *(each[name] for name in names),
+                each['reason'],
+            )
+            for each in incident['servers']
+        ),
+    )
+
+
+def _timeline(incident: Item) -> list[str]:
+    names = ('seq', 'at', 'kind', 'code', 'text')
+    return _table(
+        ('#', 'Time', 'Kind', 'Code', 'What happened'),
+        ([each.get(name) for name in names] for each in incident['timeline']),
+    )
 
 
 def _summary(incident: Item) -> list[str]:
