@@ -136,9 +136,16 @@ class Operator:
 
     def enable(self, service_id: str) -> None:
         """Let a host get servers again."""
+        self._set_status(service_id, 'enabled')
+
+    def disable(self, service_id: str) -> None:
+        """Let a host get no new servers."""
+        self._set_status(service_id, 'disabled')
+
+    def _set_status(self, service_id: str, status: str) -> None:
         answer = self._compute.put(
             f'/os-services/{service_id}',
-            json={'status': 'enabled'},
+            json={'status': status},
             microversion=MICROVERSION,
         )
         self._json(answer, f'/os-services/{service_id}')

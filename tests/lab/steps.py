@@ -16,6 +16,7 @@ import statistics
 import time
 
 import pymysql
+import pymysql.connections
 
 from lab import lease as leases
 from lab import plan as planning
@@ -235,6 +236,21 @@ class Watcher:
         kill.seconds = time.monotonic() - kill.at
         kill.took_over = seen.lease.engine
         return kill
+
+
+def in_transaction(
+    connection: pymysql.connections.Connection, client: str
+) -> bool:
+    """Say whether somebody at an address has a transaction open."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            'SELECT COUNT(*) FROM information_schema.innodb_trx trx '
+            'JOIN information_schema.processlist client '
+            'ON client.id = trx.trx_mysql_thread_id '
+            'WHERE client.host LIKE %s AND trx.trx_rows_locked > 0',
+            (f'{client}:%',),
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def summary(kills: collections.abc.Iterable[Kill]) -> list[str]:

@@ -6,7 +6,10 @@ import collections
 from concurrent import futures
 import os
 import pathlib
+import random
+import signal
 import subprocess
+import sys
 import time
 import typing
 import unittest
@@ -23,6 +26,7 @@ REPEAT = int(os.environ.get('NOVA_HA_LAB_REPEAT', '1'))
 TIMES = os.environ.get('NOVA_HA_LAB_TIMES')
 # Engine after engine in one recovery; then with a step in peace in between.
 ROUNDS = (steps.STEPS, steps.STEPS[::2], steps.STEPS[1::2])
+PAIR = ('cmp-1', 'cmp-2')
 TTL = float(engine_room.SETTINGS['engine']['lease_ttl'])
 # Between the end of the lease and the next engine: a round, a busy machine.
 SLACK = 5.0
@@ -52,6 +56,10 @@ class EnginesTest(bench.LabTest):
         super().setUp()
         # An engine that is stopped for the next story is not healed there.
         self.addCleanup(self.faults.heal)
+        # All servers go from one host to the other, and back.
+        for service in self.operator.services():
+            if service['host'] not in PAIR:
+                self.operator.disable(service['id'])
         self.pool = self.enterContext(futures.ThreadPoolExecutor(4))
         self.kills: list[steps.Kill] = []
         # How often each server was started, from its first boot on.
@@ -218,7 +226,7 @@ class KillTest(EnginesTest):
         rounds: typing.Sequence[typing.Sequence[str]] = ROUNDS
         if REPEAT > 1:
             rounds = [(step,) for step in steps.STEPS] * REPEAT
-        here, there = 'cmp-1', 'cmp-2'
+        here, there = PAIR
         plain_boots = 1
         for wanted in rounds:
             self.recover(here, protected, wanted)
@@ -244,7 +252,7 @@ class StandstillTest(EnginesTest):
         seen = watcher.reach(steps.DECIDED, bench.PATIENCE)
         sleeper = seen.lease
 
-        self.faults.cause(f'{sleeper.engine}:frozen')
+        self.freeze_in_a_save(sleeper.engine)
         frozen_at = time.time()
 
         watcher.until(
@@ -261,6 +269,26 @@ class StandstillTest(EnginesTest):
         self.assert_once(protected, 'cmp-1', began)
         self.assert_left_alone('cmp-1')
         self.assert_silent(sleeper.engine, resumed_at, watcher)
+
+    def freeze_in_a_save(self, name: str) -> None:
+        """Freeze an engine while it has a transaction open, if it can be met.
+
+        The rows that it has locked then stay locked, that of the lease too.
+        """
+        address = self.plan.engine(name).address()
+        with steps.leases.connect(self.plan) as connection:
+            deadline = time.monotonic() + 4.0
+            while time.monotonic() < deadline:
+                self.lab.processes.signal(name, signal.SIGSTOP)
+                # For so long MariaDB repeats what it said of transactions.
+                time.sleep(0.12)
+                if steps.in_transaction(connection, address):
+                    break
+                self.lab.processes.signal(name, signal.SIGCONT)
+                time.sleep(random.uniform(0.01, 0.04))
+            else:
+                print(f'{name} was met in no transaction', file=sys.stderr)
+        self.faults.cause(f'{name}:frozen')
 
 
 class CutTest(EnginesTest):
