@@ -2,6 +2,9 @@
 
 """Versioned object of a fact, as it waits for the engine."""
 
+import typing
+
+from oslo_utils import versionutils
 from oslo_versionedobjects import fields
 
 from nova_ha_plugins.objects import base
@@ -13,7 +16,8 @@ class HaFact(base.HaObject):
     """What somebody outside told us."""
 
     # Version 1.0: Initial version
-    VERSION = '1.0'
+    # Version 1.1: state 'unconfirmed'
+    VERSION = '1.1'
 
     fields = {
         'uuid': fields.StringField(),
@@ -32,3 +36,13 @@ class HaFact(base.HaObject):
         'state': base.enum_field(facts.FactState),
         'text': fields.StringField(),
     }
+
+    def obj_make_compatible(
+        self, primitive: dict[str, typing.Any], target_version: str
+    ) -> None:
+        """Say it in the words of an older release."""
+        super().obj_make_compatible(primitive, target_version)
+        if versionutils.convert_version_to_tuple(target_version) < (1, 1):
+            if primitive.get('state') == facts.FactState.UNCONFIRMED.value:
+                # There nobody may act on it either.
+                primitive['state'] = facts.FactState.REJECTED.value

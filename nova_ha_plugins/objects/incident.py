@@ -51,8 +51,8 @@ class HaFenceRecord(base.HaObject):
         'raw': fields.StringField(),
         'system_uuid': fields.StringField(),
         'beat_mark': fields.ListOfStringsField(nullable=True),
-        'networks': fields.ListOfStringsField(),
         'off_mark': fields.ListOfStringsField(nullable=True),
+        'networks': fields.ListOfStringsField(),
     }
 
     def obj_make_compatible(

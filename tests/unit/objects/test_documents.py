@@ -27,13 +27,14 @@ from nova_ha_plugins.store import values
 # add a document of the new version to documents/, then change the hash here.
 FINGERPRINTS = {
     'HaBeat': '1.0-21d827924d280aa849ce28b2d11c5ca4',
-    'HaFact': '1.0-76661b1eceda4973ae488d452b9d43ff',
-    'HaFenceRecord': '1.0-43b793afbb995441e7073308f1088db1',
+    'HaFact': '1.1-cc37f0afd031ac81626b85fcc416e1cd',
+    'HaFenceRecord': '1.1-51f4b2101edee596471ba3e7b4627bc2',
     'HaHostRecord': '1.0-4aca21d24eb60f6bf4bddaf20d9298c7',
-    'HaIncident': '1.1-8d1e285967ce2ad3a419352ae11f2947',
+    'HaIncident': '1.2-c812975bcf5cb8acfe6b987de1649a64',
+    'HaMove': '1.0-28db52a8158d9e15c7553f1cb5ac912f',
     'HaReading': '1.0-3389830da83cbacb4ad76de46e0756dd',
-    'HaServer': '1.0-9ba0f77a29484f658926f63c4ef58614',
-    'HaTimelineEntry': '1.0-643d0d1648a0a431d99eac7e063c7ae3',
+    'HaServer': '1.1-fc163056ad88a52a72ad2461206e712b',
+    'HaTimelineEntry': '1.1-e5d286e23dc75c0bd3d4663867dc18bb',
 }
 
 STORED = pathlib.Path(__file__).parent / 'documents'
@@ -105,6 +106,7 @@ class TestObjects(unittest.TestCase):
                 incident.FenceRecord,
                 incident.Reading,
                 incident.Entry,
+                incident.Move,
                 facts.Fact,
                 views.Beat,
                 values.HostRecord,
@@ -179,6 +181,25 @@ class TestDocuments(unittest.TestCase):
             ),
             back,
         )
+
+    def test_older_one_is_never_told_more_than_it_may_act_on(self):
+        subject = documents.loads(
+            incident.Incident, (STORED / 'HaIncident-1.2.json').read_text()
+        )
+        fact = documents.loads(
+            facts.Fact, (STORED / 'HaFact-1.1.json').read_text()
+        )
+
+        older = documents.loads(
+            incident.Incident, documents.dumps(subject, '1.1')
+        )
+        told = documents.loads(facts.Fact, documents.dumps(fact, '1.0'))
+
+        self.assertEqual(incident.Phase.HELD, older.phase)
+        self.assertEqual(incident.Verdict.UNKNOWN, older.verdict)
+        self.assertEqual(incident.FenceState.VOID, older.fence.state)
+        self.assertIsNone(older.fence.evidence_class)
+        self.assertEqual(facts.FactState.REJECTED, told.state)
 
     def test_document_of_another_kind_is_refused(self):
         text = documents.dumps(values.HostRecord('cmp-1'))
