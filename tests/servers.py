@@ -10,6 +10,7 @@ databases.
 """
 
 import atexit
+import ctypes
 import functools
 import glob
 import os
@@ -23,6 +24,14 @@ import tempfile
 import time
 
 PATIENCE = 60.0
+# <linux/prctl.h>
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+
+def _die_with_parent():
+    """Have the kernel end this process when the tests are killed."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def free_port():
@@ -59,6 +68,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=_die_with_parent,
                 **more,
             )
         atexit.register(self.stop)
