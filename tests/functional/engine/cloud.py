@@ -26,7 +26,7 @@ from tests.functional.engine import wire
 _CLOSED = frozenset({'done', 'completed', 'error', 'failed', 'cancelled'})
 
 # Seconds from an accepted evacuation to its destination, and to its end.
-CLAIMED, MOVED, SLOW = 0.1, 0.3, 6.0
+CLAIMED, MOVED, SLOW = 0.1, 0.3, 4.0
 
 recorded = wire.recorded
 

@@ -125,6 +125,8 @@ class ReadsTest(bench.Case):
 
     def test_stale_list_of_records_makes_no_second_call(self):
         self.check_moved('empty-migrations')
+        for server in self.servers['empty-migrations']:
+            self.assertEqual(1, self.cloud.counts('evacuate', server))
 
     def test_server_that_is_listed_twice_is_evacuated_once(self):
         self.check_moved('twice')

@@ -166,7 +166,8 @@ class PowerDevicesTest(bench.Case):
         self.assertEqual(Phase.NEEDS_OPERATOR, subject.phase)
         self.assertEqual(incident.Power.ON, subject.fence.power)
         self.assertNotEqual(incident.FenceState.VALID, subject.fence.state)
-        self.assertEqual(1, self.racks.resets(HOSTS['stays-on']))
+        # Told again once it read On for a while, and no more often.
+        self.assertLessEqual(self.racks.resets(HOSTS['stays-on']), 2)
 
     def test_powering_off_is_not_off(self):
         self.check_untouched('never-ends')

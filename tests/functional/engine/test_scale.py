@@ -21,7 +21,7 @@ from tests.functional.engine import faults
 HOST = 'cmp-1'
 SERVERS = 500
 # So many are waited for: each costs the engine two saves of all of them.
-SEEN = 24
+SEEN = 16
 CAPS = {'max_per_destination': 12, 'max_open': 12}
 
 
