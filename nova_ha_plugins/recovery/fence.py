@@ -47,6 +47,7 @@ def _ask_again(
         at,
         'reassess',
         text,
+        kind=incident.Kind.DECISION,
         phase=Phase.SUSPECTED,
         code='',
         reason='',
@@ -68,6 +69,7 @@ def cancel(
         at,
         'cancelled',
         text,
+        kind=incident.Kind.RESULT,
         phase=Phase.CANCELLED,
         code='',
         reason=text,
@@ -87,6 +89,7 @@ def power_called(
         event.at,
         'power-off',
         f'Asked {event.driver} to switch the host off{again}',
+        kind=incident.Kind.INTENT,
         fence=dataclasses.replace(
             fence,
             calls=fence.calls + 1,
@@ -159,6 +162,7 @@ def power_read(
             event.at,
             'fencing',
             'The fencing device is now the right one; fencing goes on',
+            kind=incident.Kind.DECISION,
             phase=Phase.FENCING,
             code='',
             reason='',
@@ -221,6 +225,7 @@ def device_lied(
         at,
         DEVICE_LIED,
         text,
+        kind=incident.Kind.EVIDENCE,
         phase=Phase.NEEDS_OPERATOR,
         code=DEVICE_LIED,
         reason=text,
@@ -263,7 +268,13 @@ def power_unread(
             f'{event.text}. It is read again'
         )
         if not told:
-            subject = notes.add(subject, event.at, 'power-unread', text)
+            subject = notes.add(
+                subject,
+                event.at,
+                'power-unread',
+                text,
+                kind=incident.Kind.EVIDENCE,
+            )
         subject = dataclasses.replace(
             subject, code='power-unread', reason=text
         )
@@ -299,6 +310,7 @@ def _ask_operator(
         at,
         code,
         text,
+        kind=incident.Kind.RESULT,
         phase=Phase.NEEDS_OPERATOR,
         code=code,
         reason=text,
@@ -374,6 +386,7 @@ def contain(
         at,
         'fenced',
         text,
+        kind=incident.Kind.RESULT,
         phase=Phase.CONTAINING,
         code='',
         reason='',
@@ -396,6 +409,7 @@ def alive_after_fence(
         'fence-void',
         f'{event.text} after it was fenced: no new evacuation begins until '
         'it is off again',
+        kind=incident.Kind.EVIDENCE,
         phase=Phase.FENCING,
         code='returned-early',
         reason=event.text,

@@ -157,7 +157,9 @@ def _suspected(
         for entry in subject.timeline
     ):
         return subject
-    return notes.add(subject, event.at, 'suspected', event.text)
+    return notes.add(
+        subject, event.at, 'suspected', event.text, kind=incident.Kind.EVIDENCE
+    )
 
 
 def _released(
@@ -187,12 +189,14 @@ def _released(
             'release-ignored',
             f'{event.by} released it, but nothing is held: it is '
             f'{subject.phase}',
+            kind=incident.Kind.OPERATOR,
         )
     return notes.add(
         subject,
         event.at,
         'released',
         f'{event.by} let it pass the storm gate: {event.reason}',
+        kind=incident.Kind.OPERATOR,
         released=True,
         next_look_at=None,
     )
@@ -246,6 +250,7 @@ def _attested_again(
         event.at,
         'attested',
         f'{event.by} attested that the host is still off: {event.reason}',
+        kind=incident.Kind.OPERATOR,
         code='',
         reason='',
         next_look_at=None,
