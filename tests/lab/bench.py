@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 import time
@@ -47,10 +48,9 @@ def shared() -> labs.Lab:
     if known:
         return labs.attach(pathlib.Path(known))
     # Not below a path that is too long for the sockets of libvirt and QEMU.
-    holder = tempfile.TemporaryDirectory(prefix='lab-', dir='/var/tmp')
-    directory = pathlib.Path(holder.name)
+    directory = pathlib.Path(tempfile.mkdtemp(prefix='lab-', dir='/var/tmp'))
     if not os.environ.get('NOVA_HA_LAB_KEEP'):
-        atexit.register(holder.cleanup)
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
         atexit.register(labs.remove, directory, wipe=False)
     began = time.monotonic()
 
