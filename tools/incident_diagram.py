@@ -153,6 +153,7 @@ def examples() -> list[events.Event]:
         _power(Power.OFF, 'other'),
         events.PowerUnread(0.0, 'text'),
         events.SignOfLife(0.0, 'text'),
+        events.SignOfLife(0.0, 'text', lied=True),
         events.Attested(0.0, 'by', 'reason', None),
         events.Released(0.0, 'by', 'reason'),
         *_steps(events.StepIntended),
@@ -171,6 +172,8 @@ def examples() -> list[events.Event]:
         events.RestoreIntended(0.0, 'server'),
         events.EvacuationSeen(0.0, 'server', None, None),
         _seen(),
+        _seen(vm_state='stopped'),
+        _seen(vm_state='suspended'),
         _seen('accepted'),
         _seen('error'),
         _seen('failed', 'other'),
@@ -181,6 +184,8 @@ def examples() -> list[events.Event]:
         _host(True, True, '', 0),
         _host(True, True, OWNER, 0),
         events.HostSeen(0.0, True, None, 0),
+        events.HostSeen(0.0, True, None, 0, lied=True),
+        events.HostSeen(0.0, False, None, 0, silent=True),
         *_living(),
     ]
     check_complete(found)
@@ -224,7 +229,12 @@ def _key(subject: incident.Incident) -> tuple[object, ...]:
         subject.listed,
         subject.return_released,
         tuple(
-            (s.state, s.code if s.code in TELLING else '')
+            (
+                s.state,
+                s.code if s.code in TELLING else '',
+                s.vm_state == 'stopped'
+                and s.state not in incident.FINAL_SERVER_STATES,
+            )
             for s in subject.servers
         ),
     )

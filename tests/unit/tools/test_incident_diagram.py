@@ -60,7 +60,16 @@ class DiagramTest(unittest.TestCase):
             if target == Phase.EVACUATING
         }
 
-        self.assertEqual({Phase.CONTAINING}, into)
+        # Recovered is reached from there only, and keeps its fence.
+        self.assertEqual({Phase.CONTAINING, Phase.RECOVERED}, into)
+        self.assertEqual(
+            {Phase.EVACUATING},
+            {
+                phase
+                for phase, target, _ in incident_diagram.arrows(self.edges)
+                if target == Phase.RECOVERED
+            },
+        )
 
     @examples.many
     @hypothesis.given(test_machine.ANY_SEQUENCE)
