@@ -9,7 +9,6 @@ import unittest
 import hypothesis
 from hypothesis import strategies as st
 
-from nova_ha_plugins.recovery import evacuation
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
