@@ -67,8 +67,13 @@ def check(*command: str, **env: str) -> Count:
     return Count(passed=1) if code == 0 else Count(failed=1)
 
 
-def stestr(path: str, workers: int = 1, **env: str) -> Count:
-    """Run a directory of tests and count its results."""
+def stestr(
+    path: str, workers: int = 1, by_class: bool = False, **env: str
+) -> Count:
+    """Run a directory of tests and count its results.
+
+    :param by_class: a class is set up once, in one worker.
+    """
     command = [
         sys.executable,
         '-m',
@@ -77,6 +82,7 @@ def stestr(path: str, workers: int = 1, **env: str) -> Count:
         path,
         '--top-dir',
         '.',
+        *(['--parallel-class'] if by_class else []),
         'run',
         '--concurrency',
         str(workers),
@@ -128,7 +134,11 @@ def functional() -> Count:
     count = Count()
     for path in sorted((ROOT / 'tests' / 'functional').iterdir()):
         if path.is_dir() and any(path.glob('test_*.py')):
-            count.add(stestr(str(path.relative_to(ROOT))))
+            # The stories of an engine mostly wait, and share nothing.
+            workers = 4 if path.name == 'engine' else 1
+            count.add(
+                stestr(str(path.relative_to(ROOT)), workers, workers > 1)
+            )
     return count
 
 

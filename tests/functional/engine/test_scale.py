@@ -14,19 +14,18 @@ F44   test_doctor_*: before anything fails
 import collections
 import subprocess
 import sys
+import time
 
 from tests.functional.engine import bench
 from tests.functional.engine import faults
 
 HOST = 'cmp-1'
 SERVERS = 500
-# So many are waited for: each costs the engine two saves of all of them.
-SEEN = 16
 CAPS = {'max_per_destination': 12, 'max_open': 12}
 
 
 class ScaleTest(bench.Case):
-    """One host with five hundred servers dies; the first ones are moved."""
+    """One host with five hundred servers dies; nova begins with the first."""
 
     HOSTS = 8
     CHANGES = {'evacuation': CAPS}
@@ -39,7 +38,8 @@ class ScaleTest(bench.Case):
         ]
         cls.most_open = cls.most_on_one = 0
         for server in cls.servers:
-            cls.cloud.outcomes[server] = ['slow']
+            # What is open stays open: the caps are reached.
+            cls.cloud.outcomes[server] = ['stuck']
             cls.cloud.script.always(
                 'evacuate', server, faults.after(cls.count)
             )
@@ -60,7 +60,8 @@ class ScaleTest(bench.Case):
     def tell(cls):
         cls.bench.machine(HOST).hang()
         cls.latest = 0.0
-        cls.bench.until(f'{SEEN} were asked for', cls.enough)
+        cls.bench.until('as many as may be are open', cls.enough)
+        time.sleep(3)
         cls.bench.kill()
         cls.subject = cls.bench.incident_of(HOST)
 
@@ -68,7 +69,7 @@ class ScaleTest(bench.Case):
     def enough(cls):
         status = cls.store.engine_status()
         cls.latest = max(cls.latest, status['loop_late'])
-        return sum(cls.cloud.performed.values()) >= SEEN
+        return sum(cls.cloud.performed.values()) >= CAPS['max_open']
 
     def test_all_are_listed_and_none_is_asked_for_twice(self):
         self.assertEqual(SERVERS, len(self.subject.servers))
@@ -78,8 +79,9 @@ class ScaleTest(bench.Case):
         self.assertEqual(CAPS['max_open'], self.most_open)
 
     def test_rounds_are_not_late(self):
-        # The heartbeats of the others are looked at meanwhile.
-        self.assertLess(self.latest, 5.0)
+        # From then on the engine would not believe its own eyes.
+        late = self.bench.conf.gates.loop_late_max
+        self.assertLess(self.latest, late)
         self.assertNotIn('Monitoring is blind', self.bench.log())
 
 
