@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import pathlib
 import shutil
+import signal
 import typing
 
 from lab import bmc
@@ -84,10 +85,12 @@ class Lab:
             for name in self.processes.names()
             if name not in ('mariadb', 'rabbitmq')
         ]
-        with concurrent.futures.ThreadPoolExecutor(
-            max_workers=max(1, len(names))
-        ) as pool:
-            list(pool.map(lambda name: self.processes.stop(name, 3.0), names))
+        # Without threads: tests end their lab when there are no new ones.
+        for name in names:
+            with contextlib.suppress(planning.LabError):
+                self.processes.signal(name, signal.SIGTERM)
+        for name in names:
+            self.processes.stop(name, 3.0)
         for name in ('rabbitmq', 'mariadb'):
             self.processes.stop(name)
         network.down(self.plan)
