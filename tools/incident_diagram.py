@@ -147,6 +147,7 @@ def examples() -> list[events.Event]:
         events.IntentExpired(0.0),
         events.Heard(0.0, _readings()),
         events.PowerCalled(0.0, 'driver'),
+        events.PowerNotCalled(0.0),
         _power(Power.ON),
         _power(Power.OFF),
         _power(Power.CHANGING),

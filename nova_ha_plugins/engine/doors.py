@@ -32,6 +32,10 @@ class Refused(DoorError):
         self.status = status
 
 
+class NotCalled(Refused):
+    """The engine itself did not make the call; see ``permits``."""
+
+
 class Unanswered(DoorError):
     """No answer, or an answer that says nothing: it may have happened."""
 

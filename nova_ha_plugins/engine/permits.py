@@ -60,7 +60,7 @@ class Permits:
         """Use up the permit; return only when the call may be made now.
 
         :raises NoIntentError: no intent was saved for it.
-        :raises doors.Refused: it is too late; nothing was called.
+        :raises doors.NotCalled: it is too late; nothing was called.
         """
         began = getattr(self._given, 'began', None)
         self.withdraw()
@@ -76,7 +76,7 @@ class Permits:
     def _in_time(self, call: str, began: float) -> None:
         passed = self._monotonic() - began
         if passed >= self._deadline:
-            raise doors.Refused(
+            raise doors.NotCalled(
                 f"'{call}' was not called: {passed:.1f} s passed since its "
                 f'intent was about to be saved, expected less than '
                 f'{self._deadline:.1f} s; everything is read again first',

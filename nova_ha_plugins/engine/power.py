@@ -150,6 +150,10 @@ class Power(part.Part):
         error = doors.attempt(
             fencing.power_off, subject.host, subject.expected_system_uuid
         )
+        if isinstance(error, doors.NotCalled):
+            return self.ctx.apply(
+                subject, events.PowerNotCalled(self.ctx.store.now())
+            )
         if isinstance(error, doors.DoorError):
             # Not success, and not failure either: the reading decides.
             return self.ctx.apply(

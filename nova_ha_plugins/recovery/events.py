@@ -110,6 +110,11 @@ class PowerCalled(Intent):
 
 
 @dataclasses.dataclass(frozen=True)
+class PowerNotCalled(Event):
+    """The device was not asked after all: the engine came too late for it."""
+
+
+@dataclasses.dataclass(frozen=True)
 class PowerRead(Event):
     """The device said what the power is.
 

@@ -99,6 +99,27 @@ def power_called(
     )
 
 
+def power_not_called(
+    subject: incident.Incident, event: events.PowerNotCalled, _: waits.Patience
+) -> incident.Incident:
+    """Take the call back, so that it is made without the usual pause."""
+    fence = notes.fence_of(subject)
+    if not fence.calls:
+        return subject
+    return notes.add(
+        subject,
+        event.at,
+        'power-not-asked',
+        'The device was not asked: too much time had passed since that was '
+        'saved. The host is looked at again first',
+        kind=incident.Kind.RESULT,
+        next_look_at=event.at + 1.0,
+        fence=dataclasses.replace(
+            fence, calls=fence.calls - 1, called_at=None
+        ),
+    )
+
+
 def power_read(
     subject: incident.Incident,
     event: events.PowerRead,

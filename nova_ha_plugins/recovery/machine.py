@@ -336,7 +336,11 @@ TABLE: typing.Final[dict[Phase, dict[type[events.Event], Handler]]] = {
     Phase.SUSPECTED: _LOOKING,
     Phase.HELD: _LOOKING,
     Phase.MIGRATING: _LEAVING,
-    Phase.FENCING: {**_POWER, events.IntentExpired: fence.intent_expired},
+    Phase.FENCING: {
+        **_POWER,
+        events.PowerNotCalled: fence.power_not_called,
+        events.IntentExpired: fence.intent_expired,
+    },
     Phase.NEEDS_OPERATOR: _POWER,
     Phase.CONTAINING: {**_STEPS, events.SignOfLife: fence.alive_after_fence},
     Phase.EVACUATING: {

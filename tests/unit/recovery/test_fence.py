@@ -304,6 +304,17 @@ class PowerReadTest(unittest.TestCase):
         self.assertIsNotNone(found.fence)
         self.assertEqual(1, found.fence.calls)
 
+    def test_a_call_that_was_not_made_is_made_without_the_usual_pause(self):
+        subject = self.fencing(power=Power.ON)
+        called = after(subject, events.PowerCalled(NOW + 1, 'redfish'))
+
+        found = after(called, events.PowerNotCalled(NOW + 4))
+
+        self.assertEqual((0, None), (found.fence.calls, found.fence.called_at))
+        self.assertEqual('power-not-asked', found.timeline[-1].code)
+        self.assertIsNone(machine.todo(found, NOW + 4.5))
+        self.assertEqual(machine.Do.POWER_OFF, machine.todo(found, NOW + 5))
+
     def test_no_answer_is_never_success(self):
         subject = after(
             self.fencing(calls=1, called_at=NOW, power=Power.ON),

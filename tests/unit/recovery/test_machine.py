@@ -61,6 +61,7 @@ ONE_OF_EACH = (
     events.IntentExpired(NOW),
     events.Heard(NOW, examples.readings()),
     events.PowerCalled(NOW, 'redfish'),
+    events.PowerNotCalled(NOW),
     examples.power(Power.ON),
     events.PowerUnread(NOW, 'no answer'),
     events.Attested(NOW, 'alice', 'unplugged', examples.MARK),
@@ -338,6 +339,7 @@ POWERING = st.one_of(
     st.builds(examples.power, POWERS, SYSTEMS),
     st.just(events.PowerUnread(0.0, 'no answer')),
     st.just(events.PowerCalled(0.0, 'redfish')),
+    st.just(events.PowerNotCalled(0.0)),
     st.just(events.SignOfLife(0.0, 'heartbeat')),
     st.just(events.IntentExpired(0.0)),
     st.builds(
