@@ -12,17 +12,14 @@ finds it. One that nobody finds means a missing story or a missing law.
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
-import copy
 import dataclasses
 import re
-import types
+import time
 import typing
 from unittest import mock
 
-import sqlalchemy as sa
 
 from nova_ha_plugins.engine import context
-from nova_ha_plugins.engine import doors
 from nova_ha_plugins.engine import part
 from nova_ha_plugins.engine import permits
 from nova_ha_plugins.engine import power
@@ -34,13 +31,12 @@ from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
 from nova_ha_plugins.recovery import observer
-from nova_ha_plugins.recovery import outcomes
 from nova_ha_plugins.recovery import pacing
 from nova_ha_plugins.recovery import policy
 from nova_ha_plugins.recovery import records
 from nova_ha_plugins.recovery import restoring
 from nova_ha_plugins.store import leases
-from nova_ha_plugins.store import models
+from tests.scenarios import bugs
 from tests.scenarios import expectations
 from tests.scenarios import invariants
 from tests.scenarios import language
@@ -48,6 +44,8 @@ from tests.scenarios import random_runs
 
 # Random runs that are tried when no story finds a bug.
 SEEDS = 100
+# CPU seconds after which nobody looks any further.
+LONGEST = 60.0
 Planted = contextlib.AbstractContextManager[typing.Any]
 _LAW = re.compile(r'[SL]\d+:')
 
@@ -83,8 +81,11 @@ def find(mutation: Mutation) -> str:
     """
     second = ''
     names = language.names()
+    until = time.process_time() + LONGEST
     with mutation.plant():
         for name in (*mutation.stories, *names):
+            if time.process_time() > until:
+                break
             wrong = _play(name)
             if _LAW.match(wrong):
                 return f'{wrong.partition(":")[0]} in story {name}'
@@ -92,6 +93,8 @@ def find(mutation: Mutation) -> str:
         if second:
             return second
         for seed in range(SEEDS):
+            if time.process_time() > until:
+                break
             wrong = (
                 random_runs.why(
                     random_runs.plan(seed), random_runs.crash_of(seed)
@@ -164,267 +167,42 @@ def _changed(
 
 # --- what is planted -------------------------------------------------------
 
-
-def _reads_off(
-    subject: incident.Incident, event: events.PowerRead
-) -> events.PowerRead:
-    if subject.fence is None or not subject.fence.calls:
-        return event
-    reading = dataclasses.replace(event.reading, power=incident.Power.OFF)
-    return dataclasses.replace(event, reading=reading)
-
-
-def _nearly_off(
-    subject: incident.Incident, event: events.PowerRead
-) -> events.PowerRead:
-    if event.reading.power != incident.Power.CHANGING:
-        return event
-    reading = dataclasses.replace(event.reading, power=incident.Power.OFF)
-    return dataclasses.replace(event, reading=reading)
-
-
-def _by_its_name(
-    subject: incident.Incident, event: events.PowerRead
-) -> events.PowerRead:
-    reading = dataclasses.replace(
-        event.reading, system_uuid=subject.expected_system_uuid
-    )
-    return dataclasses.replace(event, reading=reading)
-
-
-def _without_record(
-    subject: incident.Incident, event: events.EvacuationSeen
-) -> events.EvacuationSeen:
-    return dataclasses.replace(event, record=None)
-
-
-def _nothing_uncleaned(
-    subject: incident.Incident, event: events.HostSeen
-) -> events.HostSeen:
-    return dataclasses.replace(event, uncleaned=0)
-
-
-def _errors_refuse() -> Planted:
-    def attempt(call: Callable[..., object], *args: object) -> object:
-        answer = doors.attempt(call, *args)
-        if isinstance(answer, doors.Unanswered):
-            return doors.Refused(str(answer), 504)
-        return answer
-
-    proxy = types.SimpleNamespace(
-        attempt=attempt, DoorError=doors.DoorError, Refused=doors.Refused
-    )
-    return mock.patch.object(servers, 'doors', proxy)
-
-
-class _AnySource:
-    """Nova, whose records of other hosts are taken for those of a host."""
-
-    def __init__(self, nova: doors.Nova) -> None:
-        self._nova = nova
-
-    def __getattr__(self, name: str) -> typing.Any:
-        return getattr(self._nova, name)
-
-    def evacuations(self, host: str) -> tuple[typing.Any, ...]:
-        return tuple(
-            record
-            for service in self._nova.services()
-            for record in self._nova.evacuations(service.host)
-        )
-
-
-def _any_source(real: typing.Any) -> typing.Any:
-    def look_at_servers(
-        self: servers.Servers, *args: typing.Any
-    ) -> typing.Any:
-        other = copy.copy(self)
-        other.ctx = copy.copy(self.ctx)
-        other.ctx.nova = _AnySource(self.ctx.nova)
-        return real(other, *args)
-
-    return look_at_servers
-
-
-def _expiring(real: typing.Any) -> typing.Any:
-    def hold(case: gates.Case) -> gates.Hold | None:
-        found: gates.Hold | None = real(case)
-        since = case.suspect.dead_since
-        if found and since is not None and case.scene.now - since > 60.0:
-            return None
-        return found
-
-    return hold
-
-
-def _unlimited(real: typing.Any) -> typing.Any:
-    def may_begin(
-        subjects: typing.Any, caps: pacing.Caps, *args: typing.Any
-    ) -> typing.Any:
-        return real(subjects, pacing.Caps(999, 999), *args)
-
-    return may_begin
-
-
-def _everybody(real: typing.Any) -> typing.Any:
-    def choose(*args: typing.Any, **more: typing.Any) -> policy.Choice:
-        return dataclasses.replace(real(*args, **more), protected=True)
-
-    return choose
-
-
-def _stays_started(real: typing.Any) -> typing.Any:
-    def arrived(
-        subject: incident.Incident,
-        at: float,
-        server: incident.Server,
-        view: typing.Any,
-    ) -> incident.Incident:
-        if server.vm_state == 'stopped' and view.vm_state == 'active':
-            return outcomes.end(
-                subject,
-                at,
-                dataclasses.replace(server, destination=view.host),
-                incident.ServerState.RECOVERED,
-                '',
-                'it is there',
-            )
-        return real(subject, at, server, view)
-
-    return arrived
-
-
-def _heard_nothing(real: typing.Any) -> typing.Any:
-    def verdict(readings: typing.Any) -> incident.Verdict:
-        return real(
-            tuple(
-                dataclasses.replace(each, sign=incident.Sign.SILENT)
-                if each.sign == incident.Sign.UNKNOWN
-                else each
-                for each in readings
-            )
-        )
-
-    return verdict
-
-
-def _one_channel(real: typing.Any) -> typing.Any:
-    def verdict(readings: typing.Any) -> incident.Verdict:
-        heartbeat = evidence.of(readings, evidence.HEARTBEAT)
-        if heartbeat and heartbeat.sign == incident.Sign.SILENT:
-            return incident.Verdict.DEAD
-        return real(readings)
-
-    return verdict
-
-
-class _Forgetful:
-    """A store that forgets what is closed."""
-
-    def __init__(self, store: context.Store) -> None:
-        self._store = store
-
-    def __getattr__(self, name: str) -> typing.Any:
-        return getattr(self._store, name)
-
-    def recent_fences(self, since: float) -> tuple[gates.PastFence, ...]:
-        return ()
-
-
-def _forgetting(
-    real: Callable[[context.Context], None], self: context.Context
-) -> None:
-    self.store = typing.cast(context.Store, _Forgetful(self.store))
-    real(self)
-
-
-def _warm(real: typing.Any) -> typing.Any:
-    def watched_enough(
-        suspect: typing.Any, scene: gates.Scene, limits: gates.Limits
-    ) -> typing.Any:
-        seen = dataclasses.replace(scene, watching=limits.warm_up)
-        return real(suspect, seen, limits)
-
-    return watched_enough
-
-
-def _no_quiet(real: typing.Any) -> typing.Any:
-    def watched_enough(
-        suspect: typing.Any, scene: gates.Scene, limits: gates.Limits
-    ) -> typing.Any:
-        seen = dataclasses.replace(scene, since_take_over=None)
-        return real(suspect, seen, limits)
-
-    return watched_enough
-
-
-def _unsaved(real: typing.Any) -> typing.Any:
-    def apply(
-        self: context.Context,
-        subject: incident.Incident,
-        *happened: typing.Any,
-    ) -> incident.Incident:
-        if not any(isinstance(e, events.PowerCalled) for e in happened):
-            return real(self, subject, *happened)
-        for event in happened:
-            subject = machine.step(subject, event, self.settings.patience)
-        self._permits.give(self.monotonic())
-        return subject
-
-    return apply
-
-
-def _same_token(real: typing.Any) -> typing.Any:
-    def take(db: typing.Any, *args: typing.Any) -> typing.Any:
-        lease = real(db, *args)
-        if lease.token == 1:
-            return lease
-        db.write(
-            lambda connection: connection.execute(
-                sa.update(models.leases).values(token=lease.token - 1)
-            )
-        )
-        return dataclasses.replace(lease, token=lease.token - 1)
-
-    return take
-
-
 ALL = (
     Mutation(
         'skip-read-back',
         'once the device was asked, whatever it reads counts as off',
-        _event(events.PowerRead, _reads_off),
+        _event(events.PowerRead, bugs.reads_off),
         ('device-lies',),
     ),
     Mutation(
         'changing-is-off',
         'a device that is switching off reads as off',
-        _event(events.PowerRead, _nearly_off),
+        _event(events.PowerRead, bugs.nearly_off),
         ('device-never-settles',),
     ),
     Mutation(
         'name-for-key',
         "a device counts by the host's name in the map, not by its identity",
-        _event(events.PowerRead, _by_its_name),
+        _event(events.PowerRead, bugs.by_its_name),
         ('wrong-device-reads-off',),
     ),
     Mutation(
         'error-is-failure',
         'an error of the API counts as a failed evacuation',
-        _errors_refuse,
+        bugs.errors_refuse,
         ('reply-lost-record-late',),
     ),
     Mutation(
         'retry-without-record',
         "an evacuation is asked for again without reading nova's record",
-        _event(events.EvacuationSeen, _without_record),
-        ('by-hand',),
+        _event(events.EvacuationSeen, bugs.without_record),
+        ('record-slow',),
     ),
     Mutation(
         'wrong-source',
         'the newest evacuation of a server counts, whatever host it left',
-        _instead(servers.Servers, '_look_at_servers', _any_source),
-        ('server-fails-twice',),
+        _instead(servers.Servers, '_look_at_servers', bugs.any_source),
+        ('source-after-source',),
     ),
     Mutation(
         'other-destination',
@@ -435,7 +213,7 @@ ALL = (
     Mutation(
         'gate-expires',
         'a host that was held for a minute is fenced',
-        _instead(gates, 'hold', _expiring),
+        _instead(gates, 'hold', bugs.expiring),
         ('storm-held',),
     ),
     Mutation(
@@ -461,37 +239,37 @@ ALL = (
     Mutation(
         'no-caps',
         'any number of evacuations begins at once',
-        _instead(pacing, 'may_begin', _unlimited),
+        _instead(pacing, 'may_begin', bugs.unlimited),
         ('caps',),
     ),
     Mutation(
         'everybody',
         'servers that nobody opted in, or that opted out, are evacuated',
-        _instead(policy, 'choose', _everybody),
+        _instead(policy, 'choose', bugs.everybody),
         ('tenant-opts-out-waiting',),
     ),
     Mutation(
         'stays-started',
         'a server that was stopped is left running',
-        _instead(restoring, 'arrived', _stays_started),
+        _instead(restoring, 'arrived', bugs.stays_started),
         ('stopped-after-failure',),
     ),
     Mutation(
         'unclean-return',
         'a host returns before its old guests are removed',
-        _event(events.HostSeen, _nothing_uncleaned),
+        _event(events.HostSeen, bugs.nothing_uncleaned),
         ('return-in-order',),
     ),
     Mutation(
         'unknown-is-silent',
         'a channel that could not be read counts as silent',
-        _instead(evidence, 'verdict', _heard_nothing),
+        _instead(evidence, 'verdict', bugs.heard_nothing),
         ('forged-operator',),
     ),
     Mutation(
         'one-channel',
         'a missing heartbeat alone convicts',
-        _instead(evidence, 'verdict', _one_channel),
+        _instead(evidence, 'verdict', bugs.one_channel),
         ('forged-operator',),
     ),
     Mutation(
@@ -509,7 +287,7 @@ ALL = (
     Mutation(
         'no-warm-up',
         'an engine that has just begun convicts',
-        _instead(observer, 'watched_enough', _warm),
+        _instead(observer, 'watched_enough', bugs.warm),
         ('warm-up',),
     ),
     Mutation(
@@ -530,7 +308,7 @@ ALL = (
         _instead(
             context.Context,
             '__post_init__',
-            lambda real: lambda self: _forgetting(real, self),
+            lambda real: lambda self: bugs.forgetting(real, self),
         ),
         ('storm-of-closed-incidents',),
     ),
@@ -549,19 +327,19 @@ ALL = (
     Mutation(
         'no-intent',
         'an intent is kept in memory, and its call made all the same',
-        _instead(context.Context, 'apply', _unsaved),
+        _instead(context.Context, 'apply', bugs.unsaved),
         ('host-hangs',),
     ),
     Mutation(
         'same-token',
         'an engine takes over without a higher token',
-        _instead(leases, 'take', _same_token),
+        _instead(leases, 'take', bugs.same_token),
         ('engines-frozen-in-the-call',),
     ),
     Mutation(
         'no-quiet-after-take-over',
         'an engine that has just taken over fences at once',
-        _instead(observer, 'watched_enough', _no_quiet),
+        _instead(observer, 'watched_enough', bugs.no_quiet),
         ('engines-take-over-clear-eyes',),
     ),
 )
