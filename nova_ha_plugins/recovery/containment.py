@@ -34,6 +34,14 @@ class Step(enum.StrEnum):
     ENABLE = 'enable'
 
 
+# What nova is asked to do with the service.
+_ASKED: typing.Final = {
+    Step.FORCE_DOWN: 'force down',
+    Step.DISABLE: 'disable',
+    Step.UNFORCE: 'no longer force down',
+    Step.ENABLE: 'enable',
+}
+
 # Where an incident keeps what became of each step.
 STEP_FIELDS: typing.Final = {
     Step.FORCE_DOWN: 'forced_down',
@@ -71,7 +79,18 @@ def step_intended(
     """Keep, before nova is asked, that it will be."""
     which = Step(event.step)
     _check_order(subject, which)
-    return _set_step(subject, event.at, STEP_FIELDS[which], StepState.INTENDED)
+    field = STEP_FIELDS[which]
+    # Asked again and again while nova is away, it is told once.
+    if getattr(subject, field) != StepState.INTENDED:
+        subject = notes.add(
+            subject,
+            event.at,
+            f'{which}-intended',
+            f"Nova is asked to {_ASKED[which]} the service of host "
+            f"'{subject.host}'",
+            kind=incident.Kind.INTENT,
+        )
+    return _set_step(subject, event.at, field, StepState.INTENDED)
 
 
 def _set_step(
