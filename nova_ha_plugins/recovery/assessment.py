@@ -60,6 +60,7 @@ def assessed(
     may_fence = evidence.may_fence(verdict, event.management_lost)
     if evidence.forbidding(event.readings, event.management_lost):
         subject = dataclasses.replace(subject, answered_at=event.at)
+        subject = release_over(subject, event.at, 'The host answers a probe')
     if verdict == incident.Verdict.ALIVE:
         return fence.cancel(
             subject, event.at, 'the host sends heartbeats; nothing was done'
@@ -80,6 +81,26 @@ def assessed(
         kind=incident.Kind.EVIDENCE,
     )
     return _decided(subject, event)
+
+
+def release_over(
+    subject: incident.Incident, at: float, found: str
+) -> incident.Incident:
+    """End an operator's word on a host: it was about another silence.
+
+    Kept, it would open the gates for a silence that may be our own.
+    """
+    if not subject.released:
+        return subject
+    return notes.add(
+        subject,
+        at,
+        'release-over',
+        f'{found}: that it was released counts no more. If it dies, release '
+        'it again',
+        kind=incident.Kind.EVIDENCE,
+        released=False,
+    )
 
 
 def _weighed(

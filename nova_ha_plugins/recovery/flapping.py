@@ -19,6 +19,7 @@ _NO_FAILURE = frozenset(
         'reassess',
         'released',
         'release-ignored',
+        'release-over',
         'attest-refused',
         'held:engine-late',
         'held:evidence-unknown',

@@ -170,6 +170,7 @@ def resumed(
     What we disabled has to be enabled before such an incident can end.
     """
     text = 'it still lost a network' if lost else 'its networks answer'
+    asked = subject.fence is not None and subject.fence.calls > 0
     subject = notes.add(
         subject,
         at,
@@ -179,7 +180,9 @@ def resumed(
         phase=Phase.MIGRATING,
         code='',
         reason='',
-        fence=None,
+        # One whose device was asked counts as a fence, whatever came of it.
+        fence=subject.fence if asked else None,
+        released=False,
         closed_at=None,
         next_look_at=None,
     )
@@ -210,14 +213,7 @@ def not_forgotten(
         and before.phase != Phase.CANCELLED
         and unfinished(after)
     ):
-        fence = after.fence
-        kept = dataclasses.replace(
-            after, fence=None if fence and not fence.calls else fence
-        )
-        return dataclasses.replace(
-            resumed(kept, after.updated_at, kept.networks_lost),
-            fence=kept.fence,
-        )
+        return resumed(after, after.updated_at, after.networks_lost)
     return after
 
 

@@ -57,6 +57,9 @@ def assessed(
         networks_heard=_heard(subject, answer),
     )
     if answer.response == Response.ALERT:
+        subject = assessment.release_over(
+            subject, event.at, 'The host sends heartbeats'
+        )
         hold = gates.Hold(answer.code, answer.text, AFTER)
         return _held(subject, event, hold, Kind.EVIDENCE)
     if event.hold is not None:
@@ -165,6 +168,7 @@ def _migrate(
         phase=Phase.MIGRATING,
         code='',
         reason='',
+        released=False,
         moves=leave,
         next_look_at=None,
     )

@@ -5,6 +5,7 @@
 import unittest
 
 from nova_ha_plugins.recovery import evidence
+from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from tests.unit.recovery import examples
 
@@ -77,6 +78,37 @@ class FlappingTest(unittest.TestCase):
         found = examples.assess(subject, flaps=4)
 
         self.assertNotIn('flapping', [e.code for e in found.timeline])
+
+
+class ReleaseTest(unittest.TestCase):
+    def test_a_host_that_answers_ends_the_word_on_its_silence(self):
+        for signs in ({'probe': Sign.ALIVE}, {'storage': Sign.ALIVE}):
+            with self.subTest(signs):
+                found = examples.assess(examples.make(released=True), **signs)
+
+                self.assertFalse(found.released)
+                codes = [entry.code for entry in found.timeline]
+                self.assertIn('release-over', codes)
+
+    def test_a_silent_host_stays_released(self):
+        for signs in (
+            {'probe': Sign.UNKNOWN},
+            {'heartbeat': Sign.UNKNOWN},
+            {'probes': 1},
+        ):
+            with self.subTest(signs):
+                found = examples.assess(examples.make(released=True), **signs)
+
+                self.assertTrue(found.released)
+
+    def test_an_answer_that_forbids_nothing_ends_nothing(self):
+        found = examples.assess(
+            examples.make(released=True),
+            limits=gates.Limits(management_lost=evidence.Response.FENCE),
+            storage=Sign.ALIVE,
+        )
+
+        self.assertTrue(found.released)
 
 
 if __name__ == '__main__':

@@ -303,6 +303,17 @@ class EndTest(unittest.TestCase):
 
         self.assertEqual(Phase.MIGRATING, subject.phase)
 
+    def test_a_fence_whose_device_was_asked_is_not_forgotten(self):
+        for calls in (0, 1):
+            subject = step(
+                leaving(fence=examples.fence(calls=calls)),
+                network_events.HostSilent(NOW + 1, ()),
+                events.Assessed(NOW + 2, READINGS, 0, None),
+            )
+
+            self.assertEqual(Phase.MIGRATING, subject.phase)
+            self.assertEqual(bool(calls), subject.fence is not None)
+
     def test_no_cancelled_fence_leaves_the_service_disabled(self):
         subject = examples.make(
             Phase.FENCING,
