@@ -299,6 +299,8 @@ class Snapshot:
     :ivar services_age: seconds since nova last listed its services.
     :ivar brakes: maintenance and pauses that hold.
     :ivar picture: which networks living hosts have lost.
+    :ivar at: when it was made, by the engine's own clock; None if that does
+        not matter.
     """
 
     look: detector.Look
@@ -316,6 +318,24 @@ class Snapshot:
     picture: networks.Picture = dataclasses.field(
         default_factory=networks.Picture
     )
+    at: float | None = None
+
+    def heard_now(
+        self, beats: tuple[views.Beat, ...], at: float, rules: detector.Rules
+    ) -> 'Snapshot':
+        """Return it with the heartbeats of this moment.
+
+        Work may have waited for its turn, or for nova: a minute ago the
+        monitoring saw, and one host was silent.
+        """
+        passed = 0.0 if self.at is None else max(0.0, at - self.at)
+        return dataclasses.replace(
+            self,
+            look=detector.look(self.look.state, beats, at, rules),
+            beats={beat.host: beat for beat in beats},
+            services_age=self.services_age + passed,
+            at=at,
+        )
 
     def newer_beat(
         self, host: str, mark: tuple[str, int] | None

@@ -14,6 +14,7 @@ from oslo_log import log
 from nova_ha_plugins.engine import compute_service
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.engine import part
+from nova_ha_plugins.engine import scenes
 from nova_ha_plugins.recovery import containment
 from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import evidence
@@ -139,9 +140,8 @@ class Living(part.Part):
             if not 0.0 <= now - began <= _FRESH:
                 # Nova took long to list the servers: the network may be back.
                 return subject
-            case = dataclasses.replace(
-                case, scene=self.look.scenes.fresh(subject, now)
-            )
+            later = scenes.Scenes(self.ctx, self.look.heard_now())
+            case = dataclasses.replace(case, scene=later.fresh(subject, now))
             return self._say(subject, readings, answer, gates.hold(case), case)
 
     def _migrate(

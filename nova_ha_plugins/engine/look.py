@@ -87,10 +87,11 @@ class Look(part.Part):
         """
         with self.ctx.deciding:
             now = self.ctx.store.now()
+            later = self.heard_now()
             case = dataclasses.replace(
                 case,
-                suspect=self._heard_again(case.suspect, now),
-                scene=self.scenes.fresh(subject, now),
+                suspect=self._heard_again(case.suspect, later, now),
+                scene=scenes.Scenes(self.ctx, later).fresh(subject, now),
             )
             return self._assessed(subject, case, gates.hold(case))
 
@@ -112,16 +113,22 @@ class Look(part.Part):
             ),
         )
 
-    def _heard_again(
-        self, suspect: gates.Suspect, now: float
-    ) -> gates.Suspect:
-        """Return the suspect as it is after one more look at the heartbeats.
+    def heard_now(self) -> context.Snapshot:
+        """Return the round's snapshot with the heartbeats of this moment.
 
         Nova may have taken a minute to list the servers, and the round's look
         is as old as that.
         """
-        beats = {beat.host: beat for beat in self.ctx.liveness.read()}
-        later = dataclasses.replace(self.snapshot, beats=beats)
+        return self.snapshot.heard_now(
+            self.ctx.liveness.read(),
+            self.ctx.monotonic(),
+            self.ctx.settings.rules,
+        )
+
+    def _heard_again(
+        self, suspect: gates.Suspect, later: context.Snapshot, now: float
+    ) -> gates.Suspect:
+        """Return the suspect as it is after one more look."""
         beat = later.newer_beat(suspect.host, self.snapshot.mark(suspect.host))
         if beat is None:
             return suspect

@@ -187,6 +187,7 @@ class Engine:
             brakes=ctx.store.brakes(),
             contained=contained,
             picture=self.networks.picture(look, contained),
+            at=at,
         )
 
     def _tell_sight(self, look: detector.Look) -> None:
