@@ -109,14 +109,18 @@ class Engine:
         ctx: context.Context,
         executor: Executor,
         eyes: Eyes | None = None,
+        readers: Executor | None = None,
     ) -> None:
         """Begin to act.
 
         :param eyes: of the time in which this process watched; None begins
             with new ones.
+        :param readers: for the devices of living hosts: when none of them
+            answers, no recovery waits behind them.
         """
         self.ctx = ctx
         self.executor = executor
+        self.readers = readers or executor
         self.registry = registry.Registry(ctx)
         self.networks = networks.Watch(ctx)
         self.lost = False
@@ -266,8 +270,17 @@ class Engine:
     def _start(
         self, key: str, work: Callable[..., object], *args: typing.Any
     ) -> None:
+        self._submit(self.executor, key, work, *args)
+
+    def _submit(
+        self,
+        executor: Executor,
+        key: str,
+        work: Callable[..., object],
+        *args: typing.Any,
+    ) -> None:
         if key not in self._jobs:
-            self._jobs[key] = self.executor.submit(work, *args)
+            self._jobs[key] = executor.submit(work, *args)
             self._reap()
 
     def _reap(self) -> None:
@@ -319,7 +332,8 @@ class Engine:
         now = self.ctx.store.now()
         for host, record in snapshot.records.items():
             if self.registry.due(record, snapshot.beats.get(host), now):
-                self._start(f'map:{host}', self.registry.verify, record)
+                verify = self.registry.verify
+                self._submit(self.readers, f'map:{host}', verify, record)
 
     def _report(
         self,
