@@ -86,7 +86,7 @@ def step_intended(
             subject,
             event.at,
             f'{which}-intended',
-            f"Nova is asked to {_ASKED[which]} the service of host "
+            f'Nova is asked to {_ASKED[which]} the service of host '
             f"'{subject.host}'",
             kind=incident.Kind.INTENT,
         )

@@ -172,28 +172,36 @@ def power_read(
             f'(system {reading.system_uuid} verified)',
         )
     if subject.code == 'identity-mismatch':
-        # The map was corrected. However long that took: everything is asked
-        # again, unless the host must be switched off because it came back.
-        if fence.attempt == 1 and not fence.calls:
-            return _ask_again(
-                subject, event.at, 'The fencing device is now the right one'
-            )
-        return notes.add(
-            subject,
-            event.at,
-            'fencing',
-            'The fencing device is now the right one; fencing goes on',
-            kind=incident.Kind.DECISION,
-            phase=Phase.FENCING,
-            code='',
-            reason='',
-            next_look_at=None,
-            fence=dataclasses.replace(fence, intended_at=event.at),
-        )
+        return _right_device(subject, event.at, fence)
     if subject.code == 'power-unread':
         subject = dataclasses.replace(subject, code='', reason='')
     return _not_yet_off(
         subject, event.at, f'the device reads {reading.power}', patience
+    )
+
+
+def _right_device(
+    subject: incident.Incident, at: float, fence: incident.FenceRecord
+) -> incident.Incident:
+    """Go on after the map was corrected.
+
+    However long that took: everything is asked again, unless the host must be
+    switched off because it came back.
+    """
+    text = 'The fencing device is now the right one'
+    if fence.attempt == 1 and not fence.calls:
+        return _ask_again(subject, at, text)
+    return notes.add(
+        subject,
+        at,
+        'fencing',
+        f'{text}; fencing goes on',
+        kind=incident.Kind.DECISION,
+        phase=Phase.FENCING,
+        code='',
+        reason='',
+        next_look_at=None,
+        fence=dataclasses.replace(fence, intended_at=at),
     )
 
 

@@ -26,8 +26,8 @@ from nova_ha_plugins.recovery import moves
 from nova_ha_plugins.recovery import network_events
 from nova_ha_plugins.recovery import notes
 from nova_ha_plugins.recovery import records
-from nova_ha_plugins.recovery import restoring
 from nova_ha_plugins.recovery import responses
+from nova_ha_plugins.recovery import restoring
 from nova_ha_plugins.recovery import takeover
 from nova_ha_plugins.recovery import waits
 

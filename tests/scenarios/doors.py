@@ -18,8 +18,8 @@ from nova_ha_plugins.recovery import reach
 from nova_ha_plugins.recovery import states
 from nova_ha_plugins.recovery import views
 from tests.scenarios import cloud as cloud_
-from tests.scenarios import memory
 from tests.scenarios import live as live_
+from tests.scenarios import memory
 from tests.scenarios import world as world_
 
 

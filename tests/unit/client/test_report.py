@@ -159,11 +159,27 @@ class MarkdownTest(unittest.TestCase):
 
 class ReplayTest(unittest.TestCase):
     def test_each_saved_decision_is_made_again(self):
-        with mock.patch.object(replay, 'replay', return_value=again(True)):
+        with mock.patch.object(
+            replay, 'replay', autospec=True, return_value=again(True)
+        ):
             (found,) = report.replayed(incident())
 
         self.assertEqual((2, 'fence', 'go', 'go'), found_words(found))
         self.assertTrue(found.same)
+
+    def test_decision_is_told_in_words(self):
+        hold = {'code': 'storm', 'reason': '1 of 5 fenced', 'after': 5.0}
+        made = replay.Replayed(name='fence', saved=hold, again=None)
+        with mock.patch.object(
+            replay, 'replay', autospec=True, return_value=made
+        ):
+            (found,) = report.replayed(incident())
+
+        self.assertEqual(
+            'held as storm, again after 5 s: 1 of 5 fenced', found.then
+        )
+        self.assertEqual('go on: no gate holds it', found.now)
+        self.assertFalse(found.same)
 
     def test_input_that_nobody_understands_is_not_the_same(self):
         broken = incident()
@@ -185,7 +201,9 @@ class CommandTest(unittest.TestCase):
         client = mock.create_autospec(rest.Client, instance=True)
         client.incidents.return_value = [incident()]
         client.incident.return_value = incident()
-        patch = mock.patch.object(rest, 'connect', return_value=client)
+        patch = mock.patch.object(
+            rest, 'connect', autospec=True, return_value=client
+        )
         patch.start()
         self.addCleanup(patch.stop)
         self.out = io.StringIO()
@@ -232,7 +250,9 @@ class CommandTest(unittest.TestCase):
         for same, code in ((True, 0), (False, 1)):
             with (
                 self.subTest(same),
-                mock.patch.object(replay, 'replay', return_value=again(same)),
+                mock.patch.object(
+                    replay, 'replay', autospec=True, return_value=again(same)
+                ),
             ):
                 made, (_head, rows) = self.run_it(
                     record.ReplayIncident, '--file', str(self.path)
@@ -240,6 +260,22 @@ class CommandTest(unittest.TestCase):
 
                 self.assertEqual(code, made.code)
                 self.assertEqual(1, len(rows))
+
+    def test_replay_logs_in_for_the_name_of_an_incident_only(self):
+        logged_in = []
+        self.app.prepare_to_run_command = lambda made: logged_in.append(
+            made.auth_required
+        )
+        self.path.write_text(report.to_json(incident()))
+
+        self.assertFalse(record.ReplayIncident.auth_required)
+        with mock.patch.object(
+            replay, 'replay', autospec=True, return_value=again(True)
+        ):
+            self.run_it(record.ReplayIncident, '--file', str(self.path))
+            self.assertEqual([], logged_in)
+            self.run_it(record.ReplayIncident, 'cmp-1')
+        self.assertEqual([True], logged_in)
 
     def test_replay_says_what_is_wrong_with_a_file(self):
         with self.assertRaisesRegex(exceptions.CommandError, 'not be read'):

@@ -62,7 +62,7 @@ class Suite(databases.StoreTestCase):
                 f'cmp-{number}', 1000.0, phase=Phase.CANCELLED, fence=None
             )
 
-        with mock.patch.object(documents, 'loads') as loads:
+        with mock.patch.object(documents, 'loads', autospec=True) as loads:
             self.assertEqual((), self.store.recent_fences(0.0))
         loads.assert_not_called()
 
@@ -78,7 +78,9 @@ class Suite(databases.StoreTestCase):
         self._closed('cmp-1', 1000.0)
         newer = documents.NewerReleaseError('version 9.9')
 
-        with mock.patch.object(documents, 'loads', side_effect=newer):
+        with mock.patch.object(
+            documents, 'loads', autospec=True, side_effect=newer
+        ):
             found = self.store.recent_fences(0.0)
 
         self.assertEqual((gates.PastFence('cmp-1', '', 1000.0),), found)
