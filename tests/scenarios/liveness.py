@@ -36,6 +36,7 @@ from nova_ha_plugins.recovery import incident
 from tests.scenarios import invariants
 from tests.scenarios import language
 from tests.scenarios import random_runs
+from tests.scenarios import server_law
 from tests.scenarios import simulation
 from tests.scenarios import verbs
 
@@ -217,7 +218,7 @@ class Run:
             for server in sim.cloud.servers.values()
             if (server.host == host or server.uuid in listed)
             and server.vm_state in ('active', 'stopped')
-            and invariants.opted_in(
+            and server_law.opted_in(
                 server.metadata, sim.settings.default_policy
             )
         ]

@@ -25,8 +25,8 @@ if typing.TYPE_CHECKING:
     from tests.scenarios import invariants
     from tests.scenarios import simulation
 
-# As long as it may take the engine to notice.
-_FRESHNESS = 11.0
+# The engine may take this long from a sign of life, or from its end, to know.
+FRESHNESS = 11.0
 
 
 def lost(
@@ -55,7 +55,7 @@ def _why_not(
     link = world.hosts[host].networks[network]
 
     def lately(at: float) -> bool:
-        return world.now - at <= _FRESHNESS
+        return world.now - at <= FRESHNESS
 
     if network == evidence.MANAGEMENT:
         return f'{network} is never lost by a host that is heard'

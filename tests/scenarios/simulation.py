@@ -228,7 +228,6 @@ class Simulation:
         if what != 'timer':
             self.note(f'world: {what}')
         self.invariants.world(what)
-        self.invariants.caps()
 
     def _saved(
         self, before: incident.Incident | None, after: incident.Incident
