@@ -83,6 +83,8 @@ class ReplayIncident(command.Lister):
     made again. Nothing is asked of any host, and nothing is changed.
     """
 
+    # A file needs no cloud; for the name of an incident we log in below.
+    auth_required = False
     code = 0
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -101,6 +103,8 @@ class ReplayIncident(command.Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[typing.Any, ...]]]:
         if parsed_args.file is None:
+            self.auth_required = True
+            self.app.prepare_to_run_command(self)
             incident = _fetch(self.app, parsed_args.incident)
         else:
             incident = _load(parsed_args.file)

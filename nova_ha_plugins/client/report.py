@@ -20,6 +20,9 @@ Item = dict[str, typing.Any]
 FORMAT = 'nova-ha-incident'
 VERSION = 1
 
+# Fields of what a gate answers that holds.
+_HOLD = {'code', 'reason', 'after'}
+
 # What would be taken for an element of Markdown, or of HTML within it.
 _MARKS = str.maketrans({mark: f'\\{mark}' for mark in '\\`*_[]|~#'})
 
@@ -109,6 +112,14 @@ def replayed(incident: Item) -> list[Again]:
 
 
 def _answer(answer: typing.Any) -> str:
+    """Say what a decision came to; all of it, so that no change is hidden."""
+    if answer is None:
+        return 'go on: no gate holds it'
+    if isinstance(answer, dict) and answer.keys() == _HOLD:
+        return (
+            f'held as {answer["code"]}, again after {answer["after"]:g} s: '
+            f'{answer["reason"]}'
+        )
     if isinstance(answer, str):
         return answer
     return json.dumps(answer, sort_keys=True)
