@@ -28,6 +28,8 @@ _ENGINE_SILENT = 30.0
 _SEES_NOTHING = frozenset({'blind', 'holding-off'})
 
 _ACT_NOW = frozenset({'held', 'needs-operator'})
+# In other phases: what waits for 'openstack ha release' and nothing else.
+_RELEASE_ME = frozenset({'parked-servers', 'quarantined', 'service-gone'})
 
 Shown = tuple[tuple[str, ...], tuple[typing.Any, ...]]
 Listed = tuple[tuple[str, ...], list[tuple[typing.Any, ...]]]
@@ -130,6 +132,8 @@ def _status_code(status: rest.Item, all_verified: bool) -> int:
     ):
         return 1
     if _ACT_NOW & set(status['open_incidents_by_phase']):
+        return 1
+    if _RELEASE_ME & {wait['code'] for wait in status['waits']}:
         return 1
     return 0 if all_verified else 3
 

@@ -265,6 +265,20 @@ class OperatorCommandsTest(CommandTestCase):
             json.loads(printed)['servers_waiting_by_code'],
         )
 
+    def test_status_fails_while_a_host_waits_for_its_release(self):
+        self.store.save_engine_status({'owner': 'ctl:1', 'sight': 'clear'})
+        self.store_incident(incident.Phase.RETURNING, code='healthy-delay')
+        moving, _ = self.run_command(ha.ShowStatus)
+        self.store_incident(
+            incident.Phase.RETURNING,
+            uuid=uuidsentinel.second,
+            host='host2',
+            code='quarantined',
+        )
+        waiting, _ = self.run_command(ha.ShowStatus)
+
+        self.assertEqual((0, 1), (moving, waiting))
+
     def test_incidents_are_listed_and_shown_by_host_or_uuid(self):
         self.store_incident()
 
