@@ -138,6 +138,9 @@ class Standing:
             self._watch()
         else:
             self._act(self.lease)
+        if self.refusal:
+            self._leave()
+            return
         self._tell()
         if self._away:
             LOG.info('The store answers again')
@@ -281,13 +284,24 @@ class Standing:
         # One that died renews nothing: then the lease runs out, before this.
         if now - self._strange_since <= seen.ttl + 2 * self.period:
             return
+        found = (
+            f"expected '{theirs or '(none)'}' as there, found "
+            f"'{ours or '(none)'}'"
+            if ours or theirs
+            else 'and neither has one'
+        )
         self.refusal = (
             f"Engine '{seen.owner}' is at work already: two engines need the "
-            'same [coordination] backend_url, expected '
-            f"'{theirs or '(none)'}' as there, found '{ours or '(none)'}'; "
-            'set it for both, or stop one of them'
+            f'same [coordination] backend_url, {found}; set it for both, or '
+            'stop one of them'
         )
-        self.changed.set()
+
+    def _leave(self) -> None:
+        """Let nobody miss an engine that never ran."""
+        try:
+            self._store.forget_engine(self._name)
+        finally:
+            self.changed.set()
 
     def _tell(self) -> None:
         told = {

@@ -237,8 +237,9 @@ class StandingTest(unittest.TestCase):
 
         self.assertRegex(
             second.refusal,
-            r"^Engine 'a' is at work already: .*backend_url.*found '\(none\)'",
+            r"^Engine 'a' is at work already: .*backend_url, and neither has",
         )
+        self.assertEqual(['a'], list(self.store.rows))
         self.assertTrue(second.changed.is_set())
         self.assertIsNone(second.lease)
 
