@@ -181,7 +181,7 @@ class Servers(part.Part):
                     server.uuid,
                     found,
                     view,
-                    is_off(found.dest_compute if found else None),
+                    is_off(found.taken_by if found else None),
                     moving,
                     is_off(moving.other(subject.host) if moving else None),
                 )

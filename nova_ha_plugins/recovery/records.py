@@ -80,9 +80,9 @@ def _before_call(
     assert view is not None  # noqa: S101 - seen() has dealt with None
     if is_open(record) and not event.destination_off:
         assert record is not None  # noqa: S101 - is_open() says so
-        if record.uuid != server.baseline:
-            # An operator, or an engine before us, asked already: adopt it.
-            return _follow(subject, event.at, server, record)
+        # An operator, or an engine before us, asked already: adopt it. One
+        # that we gave up, because its destination was off, may go on by now.
+        return _follow(subject, event.at, server, record)
     if view.host and view.host != subject.host:
         # It is elsewhere; while it is busy there it is not ours to touch.
         if view.task_state is not None:

@@ -60,6 +60,15 @@ class MigrationView:
             return self.source_compute
         return self.dest_compute
 
+    @property
+    def taken_by(self) -> str | None:
+        """The host whose nova-compute took an evacuation up, if one did.
+
+        An 'accepted' record may name a host, because somebody asked for that
+        one: the work may lie in the bus, and is taken up when it comes back.
+        """
+        return None if self.status == 'accepted' else self.dest_compute
+
 
 @dataclasses.dataclass(frozen=True)
 class PowerReading:
