@@ -309,7 +309,7 @@ class RedfishDriver(base.FencingDriver):
     def _text(self, verb: str, why: str) -> str:
         return (
             f"Device '{self.device}' did not {verb} host '{self.host}': "
-            f'{printable.line(why, _LONGEST)}.'
+            f'{printable.line(why, _LONGEST)}'
         )
 
 

@@ -163,7 +163,7 @@ class LyingTest(suite.DriverSuite, testtools.TestCase):
         self.assertEqual(1, self.bench.calls())
         self.assertEqual(
             f"Device '{driver.device}' did not read the power of host "
-            f"'{driver.host}': it gave no answer in time.",
+            f"'{driver.host}': it gave no answer in time",
             str(error),
         )
 
@@ -182,7 +182,7 @@ class LyingTest(suite.DriverSuite, testtools.TestCase):
 
         self.assertEqual(
             f"Device '{driver.device}' did not read the power of host "
-            "'cmp-1': Connection refused.",
+            "'cmp-1': Connection refused",
             str(error),
         )
 
