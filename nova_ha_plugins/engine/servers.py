@@ -21,6 +21,7 @@ from nova_ha_plugins.recovery import notes
 from nova_ha_plugins.recovery import pacing
 from nova_ha_plugins.recovery import policy
 from nova_ha_plugins.recovery import restoring
+from nova_ha_plugins.recovery import telling
 from nova_ha_plugins.recovery import views
 
 LOG = log.getLogger(__name__)
@@ -149,9 +150,9 @@ class Servers(part.Part):
     ) -> list[events.Event]:
         # The records first: a server that is read afterwards can only be
         # further than its record says, never behind it.
-        records: dict[str, views.MigrationView] = {}
+        records: dict[str, list[views.MigrationView]] = {}
         for record in self.ctx.nova.evacuations(subject.host):
-            records.setdefault(record.server_uuid, record)
+            records.setdefault(record.server_uuid, []).append(record)
         moves: dict[str, views.MigrationView] = {}
         if only or _any_waits(subject):
             for move in self.ctx.nova.moves(subject.host):
@@ -174,7 +175,8 @@ class Servers(part.Part):
             if not _is_looked_at(server, review, only):
                 continue
             view = there.get(server.uuid) or self.ctx.nova.server(server.uuid)
-            found, moving = records.get(server.uuid), moves.get(server.uuid)
+            mine, moving = records.get(server.uuid, []), moves.get(server.uuid)
+            found = telling.telling(mine, server.baseline, is_off)
             seen.append(
                 events.EvacuationSeen(
                     now,
