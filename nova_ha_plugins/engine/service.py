@@ -147,10 +147,14 @@ class EngineService(cotyledon.Service):
         eyes: loop.Eyes,
     ) -> None:
         ctx = build(self.conf, store, lease)
-        pool = futures.ThreadPoolExecutor(
-            max(8, self.conf.engine.fence_workers * 2)
+        pool, readers = (
+            futures.ThreadPoolExecutor(
+                max(8, self.conf.engine.fence_workers * 2),
+                thread_name_prefix=name,
+            )
+            for name in ('recovery', 'map')
         )
-        engine = loop.Engine(ctx, pool, eyes)
+        engine = loop.Engine(ctx, pool, eyes, readers)
         try:
             while not self._stop.is_set():
                 self._open_again(stands, eyes)
@@ -163,6 +167,7 @@ class EngineService(cotyledon.Service):
             ctx.stopping.set()
             _end_now(str(error))
         ctx.stopping.set()
+        readers.shutdown(wait=True, cancel_futures=True)
         pool.shutdown(wait=True)
 
     @staticmethod
