@@ -16,7 +16,8 @@ class StormTest(tell.QuietTest):
 
     def _two_suspects(self) -> simulation.Simulation:
         zones = dict.fromkeys(('h1', 'h2', 'h3', 'h4', 'h5'), 'az1')
-        sim = simulation.Simulation(zones)
+        # The cooldown of a storm would hold both.
+        sim = simulation.Simulation(zones, storm_cooldown=0.0)
         for uuid, host in (('s1', 'h1'), ('s2', 'h2')):
             sim.cloud.boot(uuid, host, verbs.METADATA['ha'], 'active')
         sim.prelude()
