@@ -136,11 +136,29 @@ class ComputeService(part.Part):
             evacuating += server is not None and server.host == subject.host
         return services.get(subject.service_uuid), uncleaned, evacuating
 
-    def _failed_again(self, subject: incident.Incident) -> bool:
-        """Return whether a host that was returning is silent everywhere."""
-        if subject.phase != incident.Phase.RETURNING:
+    def _let_back(self, subject: incident.Incident) -> bool:
+        """Return whether somebody else cleared forced_down.
+
+        The snapshot's list may be from before we set it: nova is asked again.
+        """
+        service = self.snapshot.services.get(subject.host)
+        if service is None or service.forced_down:
             return False
-        if subject.unforced != incident.StepState.DONE:
+        services = doors.attempt(self.ctx.nova.services)
+        return not isinstance(services, doors.DoorError) and any(
+            each.uuid == subject.service_uuid and not each.forced_down
+            for each in services
+        )
+
+    def _failed_again(self, subject: incident.Incident) -> bool:
+        """Return whether a host that was back is silent everywhere.
+
+        One that somebody else let back may have servers by now.
+        """
+        if subject.phase == incident.Phase.RECOVERED:
+            if not self._let_back(subject):
+                return False
+        elif subject.unforced != incident.StepState.DONE:
             return False
         looking = look.Look(self.ctx, self.snapshot)
         readings = looking.readings(subject, self.ctx.store.now())

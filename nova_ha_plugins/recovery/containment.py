@@ -220,6 +220,13 @@ def host_seen(
             subject, beating_since=began, updated_at=event.at
         )
     if subject.phase == Phase.RECOVERED:
+        if event.silent:
+            return close(
+                subject,
+                event.at,
+                f"Somebody let host '{subject.host}' back by hand, and it "
+                'failed again: it is judged anew',
+            )
         blocked = _why_contained(subject, event, patience)
         if blocked:
             return _told(subject, event.at, *blocked)
