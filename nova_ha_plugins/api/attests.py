@@ -69,7 +69,7 @@ def _check_may_act(store: typing.Any, subject: core.Incident) -> None:
     arm = store.arm_state()
     if not arm.armed:
         raise _refusal(
-            f'The engine is disarmed by {arm.by} ({arm.reason}) and evacuates '
+            f'The engine is disarmed ({arm.by}: {arm.reason}) and evacuates '
             'nothing: openstack ha arm, then attest'
         )
     held = [

@@ -129,7 +129,9 @@ class HistoryController(compat.Controller):
         with backend.store() as store:
             armed = store.arm_history(limit)
             brakes = store.brake_history(limit)
-        return {'history': operator_views.history(armed, brakes)[:limit]}
+            now = store.now()
+        found = operator_views.history(armed, brakes, now)
+        return {'history': found[:limit]}
 
 
 def _held(kind: str) -> list[dict[str, typing.Any]]:

@@ -132,8 +132,13 @@ def brakes(found: abc.Iterable[values.Brake]) -> list[Item]:
 def history(
     armed: abc.Iterable[values.ArmState],
     entries: abc.Iterable[values.BrakeEntry],
+    now: float,
 ) -> list[Item]:
-    """What operators said, newest first."""
+    """What operators said, newest first.
+
+    :param armed: newest first; the next newer one ended the one before.
+    """
+    states = list(armed)
     found = [
         (
             state.at,
@@ -145,12 +150,10 @@ def history(
                 'by': state.by,
                 'reason': state.reason,
                 'until': _time(state.until),
-                'ended_at': None,
-                'ended_by': None,
-                'ended_reason': None,
+                **_end_of(state, newer, now),
             },
         )
-        for state in armed
+        for newer, state in zip([None, *states], states, strict=False)
     ]
     found += [
         (
@@ -168,6 +171,20 @@ def history(
         item
         for _, item in sorted(found, key=lambda pair: pair[0], reverse=True)
     ]
+
+
+def _end_of(
+    state: values.ArmState, newer: values.ArmState | None, now: float
+) -> Item:
+    """When an arm state ended, and by whom; nothing while it holds."""
+    ended: float | None = None
+    by: str | None = None
+    reason: str | None = None
+    if newer is not None and (state.until is None or newer.at < state.until):
+        ended, by, reason = newer.at, newer.by, newer.reason
+    elif state.until is not None and state.until <= now:
+        ended, by = state.until, 'until'
+    return {'ended_at': _time(ended), 'ended_by': by, 'ended_reason': reason}
 
 
 def evidence(

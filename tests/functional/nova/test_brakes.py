@@ -394,6 +394,11 @@ class HistoryTest(OperatorTestCase):
             ),
         )
         self.assertIsNone(found[1]['ended_at'])
+        self.assertIsNone(found[0]['ended_at'])
+        self.assertEqual(
+            (found[0]['at'], 'night'),
+            (found[3]['ended_at'], found[3]['ended_reason']),
+        )
 
     def test_history_refuses_wrong_queries(self):
         for query in ('limit=-1', 'limit=x', 'color=red'):
