@@ -8,6 +8,7 @@ look protected.
 """
 
 import collections.abc
+from importlib import metadata
 import typing
 
 from oslo_config import cfg
@@ -91,7 +92,16 @@ class FencingDoor:
             plugin: typing.Any = stevedore_driver.DriverManager(
                 NAMESPACE, entry.driver, warn_on_missing_entrypoint=False
             ).driver
-        except (stevedore_exc.NoMatches, ImportError) as exc:
+        except stevedore_exc.NoMatches:
+            known = metadata.entry_points(group=NAMESPACE).names
+            raise fencing_map.MapError(
+                self._path,
+                f"There is no driver '{entry.driver}'; expected one of: "
+                f'{", ".join(sorted(known))}',
+                entry.host,
+                'driver',
+            ) from None
+        except ImportError as exc:
             raise fencing_map.MapError(
                 self._path, str(exc), entry.host, 'driver'
             ) from exc

@@ -120,7 +120,7 @@ class MapTest(MapCase):
         self.wrong(
             'hosts: {cmp-1: {driver: redfsh}}\n',
             "host 'cmp-1'",
-            "No 'nova_ha.fencing' driver found, looking for 'redfsh'",
+            "There is no driver 'redfsh'; expected one of: redfish",
         )
 
     def test_wrong_option_names_host_and_key(self):
