@@ -43,7 +43,7 @@ def build(
     return context.Context(
         store=store,
         liveness=store_liveness.open_liveness(conf),
-        nova=nova_door.NovaDoor(conf, token=lease.token),
+        nova=nova_door.NovaDoor(conf, lease.token, store.now),
         identity=identity_door.IdentityDoor(conf),
         fencing=fencing_door.FencingDoor(conf),
         probe=probe.TcpProbe(conf, store.now),

@@ -42,6 +42,7 @@ HYPERVISOR_MICROVERSION = '2.87'
 
 # Of every call that changes something; see ``nova_ha_plugins.api.token``.
 LEASE_HEADER = 'X-Nova-HA-Token'
+UNTIL_HEADER = 'X-Nova-HA-Until'
 
 REASON_PREFIX = 'nova-ha: '
 # nova.api.openstack.compute.schemas.services: disabled_reason, maxLength.
@@ -56,15 +57,23 @@ _Item = dict[str, typing.Any]
 class NovaDoor:
     """Reads and changes nova; satisfies ``doors.Nova``."""
 
-    def __init__(self, conf: cfg.ConfigOpts, token: int = 0) -> None:
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        token: int = 0,
+        clock: collections.abc.Callable[[], float] | None = None,
+    ) -> None:
         """Keep the configuration; keystone is asked at the first call.
 
         :param token: of the lease under which nova is asked to change
             something; nova's API refuses an older one than the newest. 0
             sends none.
+        :param clock: of the store; nova's API refuses, by the same clock,
+            what it comes to only when nobody waits for the answer any more.
         """
         self._conf = conf
-        self._headers = {LEASE_HEADER: str(token)} if token else {}
+        self._token = token
+        self._clock = clock
         self._cached_client: client.Client | None = None
 
     @property
@@ -243,6 +252,16 @@ class NovaDoor:
             'live-migrate',
         )
 
+    def _lease(self) -> dict[str, str]:
+        """Return who asks for a change, and until when he waits."""
+        if not self._token:
+            return {}
+        headers = {LEASE_HEADER: str(self._token)}
+        if self._clock is not None:
+            until = self._clock() + client.call_timeout(self._conf)
+            headers[UNTIL_HEADER] = f'{until:.3f}'
+        return headers
+
     def _act(self, server_uuid: str, body: _Item, verb: str) -> None:
         self._client.write(
             'POST',
@@ -250,7 +269,7 @@ class NovaDoor:
             f"{verb} server '{server_uuid}'",
             body,
             microversion=MICROVERSION,
-            headers=self._headers,
+            headers=self._lease(),
         )
 
     def _update(self, service_uuid: str, body: _Item, verb: str) -> None:
@@ -260,7 +279,7 @@ class NovaDoor:
             f"{verb} compute service '{service_uuid}'",
             body,
             microversion=MICROVERSION,
-            headers=self._headers,
+            headers=self._lease(),
         )
 
     def _addresses(self) -> dict[str, str]:

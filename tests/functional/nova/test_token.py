@@ -33,11 +33,11 @@ class TokenTest(base.NovaTestCase):
         schema.sync(compat.CONF)
         return store_api.open_store(compat.CONF)
 
-    def open_door(self, number):
+    def open_door(self, number, clock=None):
         """Return the engine's door to nova with a lease of that token."""
         conf = config.load([], [])
         url = f'http://{uuidsentinel.osapi_host}:80/v2.1'
-        found = door.NovaDoor(conf, token=number)
+        found = door.NovaDoor(conf, number, clock)
         conf.set_override('endpoint_override', url, 'nova')
         conf.set_override('auth_type', 'noauth', 'nova')
         self.useFixture(
@@ -93,6 +93,26 @@ class TokenTest(base.NovaTestCase):
         self._wait_for_server_parameter(
             server, {'OS-EXT-SRV-ATTR:host': 'host2', 'status': 'ACTIVE'}
         )
+
+    def test_what_lay_in_a_queue_for_too_long_is_refused(self):
+        store = self.use_store()
+        lease = store.take_lease('ctl-1:1', 10.0)
+        service = self.computes['host1'].service_ref.uuid
+        # Said so long ago that nobody waits for the answer any more.
+        late = self.open_door(lease.token, lambda: store.now() - 3600.0)
+        in_time = self.open_door(lease.token, store.now)
+
+        refused = doors.attempt(late.force_down, service, True)
+
+        self.assertIsInstance(refused, doors.Refused)
+        self.assertEqual(409, refused.status)
+        self.assertIn('came too late', str(refused))
+        found = {one.host: one for one in late.services()}['host1']
+        self.assertFalse(found.forced_down)
+        in_time.force_down(service, True)
+        found = {one.host: one for one in late.services()}['host1']
+        self.assertTrue(found.forced_down)
+        self.assertEqual(door.UNTIL_HEADER, token.UNTIL)
 
     def test_without_the_store_nobody_with_a_token_may(self):
         self.use_store().take_lease('ctl-1:1', 10.0)
