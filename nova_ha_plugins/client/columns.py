@@ -6,7 +6,9 @@ An answer repeats words of tenants and devices; a terminal gets nothing of them
 that it would obey.
 """
 
+import collections
 from collections import abc
+import functools
 import typing
 
 from cliff import columns
@@ -105,7 +107,9 @@ class Brakes(_Lines):
     def line(self, element: typing.Any) -> str:
         zone = f' of zone {element["zone"]}' if element['zone'] else ''
         until = (
-            f'until {element["until"]}Z' if element['until'] else 'for ever'
+            f'until {element["until"]}Z'
+            if element['until']
+            else 'until somebody ends it'
         )
         return (
             f'{element["kind"]} {element["name"]}{zone} {until}, by '
@@ -142,10 +146,15 @@ class Age(columns.FormattableColumn):  # type: ignore[type-arg]
 
 
 class Servers(_Lines):
-    """Servers with what became of them, and when they are tried again."""
+    """Servers with what became of them, and when they are tried again.
+
+    Servers of two owners may have one name: those are shown with their UUID.
+    """
 
     def line(self, element: typing.Any) -> str:
         name = element['name'] or element['uuid']
+        if name in self._twice:
+            name = f'{name} ({element["uuid"]})'
         way = f' -> {element["destination"]}' if element['destination'] else ''
         why = f' ({element["reason"]})' if element['reason'] else ''
         code = f', {element["code"]}' if element.get('code') else ''
@@ -153,6 +162,11 @@ class Servers(_Lines):
         return f'{name}: {element["state"]}{code}{way}{why}' + (
             f', next try {again}' if again else ''
         )
+
+    @functools.cached_property
+    def _twice(self) -> set[str]:
+        found = collections.Counter(each['name'] for each in self._value or ())
+        return {name for name, count in found.items() if name and count > 1}
 
 
 class Pairs(columns.FormattableColumn):  # type: ignore[type-arg]
@@ -192,7 +206,11 @@ def standing(item: dict[str, typing.Any]) -> str:
     """Say where an incident stands, on one line."""
     done = ''
     if item['servers_total']:
-        done = f', {item["servers_done"]} of {item["servers_total"]} servers'
+        # Settled as well: one that is left alone, and one for an operator.
+        done = (
+            f', {item["servers_done"]} of {item["servers_total"]} servers '
+            'settled'
+        )
     why = f' ({item["code"]}: {item["reason"]})' if item['code'] else ''
     return printable.line(f'{item["host"]}: {item["phase"]}{done}{why}')
 

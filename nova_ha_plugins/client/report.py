@@ -171,10 +171,20 @@ def _evidence(incident: Item) -> list[str]:
 def _servers(incident: Item) -> list[str]:
     names = ('vm_state', 'priority', 'state', 'destination', 'attempts')
     return _table(
-        ('Server', 'Was', 'Priority', 'Outcome', 'On host', 'Attempts', 'Why'),
+        (
+            'Server',
+            'UUID',
+            'Was',
+            'Priority',
+            'Outcome',
+            'On host',
+            'Attempts',
+            'Why',
+        ),
         (
             (
-                each['name'] or each['uuid'],
+                each['name'],
+                each['uuid'],
                 *(each[name] for name in names),
                 each['reason'],
             )

@@ -356,7 +356,7 @@ class OperatorCommandsTest(CommandTestCase):
             [(row['Host'], row['By'], row['Reason']) for row in listed],
         )
         self.assertEqual(item['until'], listed[0]['Until'])
-        self.assertIn('host1: evacuating, 0 of 1 servers', table)
+        self.assertIn('host1: evacuating, 0 of 1 servers settled', table)
         self.assertEqual([], self.run_json(brakes.ListMaintenance))
         self.assertEqual(
             ['maintenance', 'maintenance'],
@@ -440,7 +440,7 @@ class OperatorCommandsTest(CommandTestCase):
         self.assertIsNotNone(item['until'])
         self.assertEqual(
             [
-                'In flight: host1: evacuating, 0 of 1 servers',
+                'In flight: host1: evacuating, 0 of 1 servers settled',
                 'Nothing is in flight',
             ],
             self.told.getvalue().splitlines(),
@@ -462,7 +462,7 @@ class OperatorCommandsTest(CommandTestCase):
 
         for text in (
             'armed',
-            'pause upgrade for ever, by admin: new release',
+            'pause upgrade until somebody ends it, by admin: new release',
             'ctl-1:7: acting, reported',
             'host1 held, paused: 2 of 3 hosts failed (next look 22:13:29',
         ):

@@ -97,8 +97,8 @@ class DisarmTest(Waiting):
 
         self.assertEqual(
             [
-                'In flight: cmp-1: evacuating, 1 of 3 servers',
-                'In flight: cmp-1: evacuating, 2 of 3 servers',
+                'In flight: cmp-1: evacuating, 1 of 3 servers settled',
+                'In flight: cmp-1: evacuating, 2 of 3 servers settled',
                 'Nothing is in flight',
             ],
             self.told(),

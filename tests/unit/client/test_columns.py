@@ -167,6 +167,20 @@ class TextTest(unittest.TestCase):
             told.human_readable(),
         )
 
+    def test_servers_of_one_name_are_told_apart(self):
+        one = {'state': 'left', 'destination': None, 'reason': ''}
+        told = columns.Servers(
+            [
+                {'name': name, 'uuid': uuid, **one}
+                for name, uuid in (('web', 'u1'), ('web', 'u2'), ('db', 'u3'))
+            ]
+        )
+
+        self.assertEqual(
+            ['web (u1): left', 'web (u2): left', 'db: left'],
+            told.human_readable().splitlines(),
+        )
+
     def test_brake_tells_how_long_of_what_and_who(self):
         brake = {
             'kind': 'pause',
@@ -185,7 +199,8 @@ class TextTest(unittest.TestCase):
         }
 
         self.assertEqual(
-            'pause upgrade of zone az1 for ever, by lena: new switch\n'
+            'pause upgrade of zone az1 until somebody ends it, by lena: new '
+            'switch\n'
             'maintenance cmp-1 until 2026-01-01T10:00:00.000000Z, by lena: '
             'new switch',
             columns.Brakes([brake, other]).human_readable(),
@@ -217,12 +232,16 @@ class StatusTest(unittest.TestCase):
             'engine': {'age': 1.0, 'sight': 'clear'},
             'open_incidents_by_phase': {},
             'servers_waiting_by_code': {},
+            'waits': [],
         }
         standby = {**status, 'arm': {'state': 'standby'}}
 
         self.assertEqual(0, ha._status_code(status, all_verified=True))
         self.assertEqual(3, ha._status_code(status, all_verified=False))
         self.assertEqual(1, ha._status_code(standby, all_verified=False))
+        for code, found in (('healthy-delay', 0), ('quarantined', 1)):
+            waits = {**status, 'waits': [{'code': code}]}
+            self.assertEqual(found, ha._status_code(waits, all_verified=True))
 
     def test_silent_engine_sees_nothing_any_more(self):
         engine = {'age': 46.1, 'sight': 'clear'}
