@@ -89,8 +89,12 @@ def examine(conf: cfg.ConfigOpts) -> int:
 
 def _days(text: str) -> float:
     days = float(text)
-    if days < 0:
-        raise argparse.ArgumentTypeError(f'{text} is less than 0')
+    # Not so, NaN.
+    if not days >= 1:
+        raise argparse.ArgumentTypeError(
+            f'{text} is less than 1: the fences and failures of the last '
+            'hours count for storm protection and quarantine'
+        )
     return days
 
 

@@ -104,7 +104,14 @@ class TestDatabase(ManageTestCase):
         self.assertIn('did not answer', err)
 
     def test_wrong_command_line_is_2(self):
-        for arguments in ((), ('frob',), ('db', 'purge', '--days', '-1')):
+        for arguments in (
+            (),
+            ('frob',),
+            ('db', 'purge', '--days', '-1'),
+            # The storm gate would forget what was fenced just now.
+            ('db', 'purge', '--days', '0'),
+            ('db', 'purge', '--days', 'nan'),
+        ):
             with self.assertRaises(SystemExit) as exits:
                 self.run_command(*arguments)
             self.assertEqual(2, exits.exception.code)
