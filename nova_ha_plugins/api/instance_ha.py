@@ -158,5 +158,9 @@ def _find(uuid: str) -> facts.Fact:
         with backend.store() as store:
             fact = store.fact(uuid)
     if fact is None:
-        raise exc.HTTPNotFound(explanation=f'There is no fact {uuid!r}')
+        raise exc.HTTPNotFound(
+            explanation=f'There is no release and no attest {uuid!r}: nothing '
+            'was done. The first step of an attest prints the ID for the '
+            'second one'
+        )
     return fact
