@@ -25,6 +25,13 @@ StepState = incident.StepState
 CONTAIN_AGAIN = 3
 
 
+# Codes of parked servers whose guest may be on another host: on one that is
+# back in service nova, or their owner, would start them once more.
+_MAY_RUN_ELSEWHERE: typing.Final = frozenset(
+    {'destination-unproven', 'live-migrating'}
+)
+
+
 class Step(enum.StrEnum):
     """The calls to nova about the service of the host."""
 
@@ -318,7 +325,9 @@ def _why_contained(
             'The host stays off and forced down until somebody switches it on',
         )
     if not subject.return_released and any(
-        server.code == 'destination-unproven' for server in subject.servers
+        server.state == incident.ServerState.PARKED
+        and server.code in _MAY_RUN_ELSEWHERE
+        for server in subject.servers
     ):
         return (
             'parked-servers',
