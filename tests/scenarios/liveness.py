@@ -52,6 +52,8 @@ BOUND = 600
 AFTER_ATTEST = 240
 _EVERY_MINUTE = 60
 
+# A victim whose guests run on.
+_LIVES = 'agent-dead'
 # What never heals of a victim; {h} is the host.
 VICTIMS: dict[str, tuple[str, ...]] = {
     'dead': ('power-off {h}',),
@@ -60,7 +62,7 @@ VICTIMS: dict[str, tuple[str, ...]] = {
     'dead-device-fails': ('power-off {h}', 'device {h} error'),
     'dead-device-settles-never': ('power-off {h}', 'device {h} changing'),
     'hangs-device-lies': ('hang {h}', 'device {h} lie'),
-    'agent-dead': ('agent-stop {h}',),
+    _LIVES: ('agent-stop {h}',),
     'probe-unknown': ('hang {h}', 'probe-unknown {h}'),
 }
 _FENCEABLE = ('dead', 'hangs')
@@ -193,7 +195,7 @@ class Run:
             if kind in _FENCEABLE:
                 yield from self._evacuated(host)
             elif newest is None:
-                if kind != 'agent-dead':
+                if kind != _LIVES:
                     yield 'L9', f'nobody noticed {host} ({kind})'
             elif kind in _UNFENCEABLE and not (
                 newest.phase == Phase.NEEDS_OPERATOR
@@ -228,7 +230,9 @@ class Run:
         running = dict(sim.world.writers())
         for uuid in self._asks(host):
             server = sim.cloud.servers[uuid]
-            there = server.host not in self.victims and (
+            # Nova may well choose a victim that only nobody hears.
+            serves = self.victims.get(server.host, _LIVES) == _LIVES
+            there = serves and (
                 server.vm_state == 'stopped'
                 or running.get(uuid) == server.host
             )

@@ -85,6 +85,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     'capacity': ('capacity-none', 'capacity-back'),
     'delete': ('delete {s}',),
     'tag': ('tag {s} off', 'tag {s} ha'),
+    'owner-stops': ('owner-stops {s}',),
+    'live-migration': ('live-migrate {s}',),
     'compute': ('compute-stop {h}', 'compute-start {h}'),
     'disarm': ('disarm', 'arm'),
     'maintenance': ('maintenance {h} {n}',),
@@ -98,6 +100,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     'alarm': ('alarm {h} watcher 3',),
     'keystone': ('identity-down', 'identity-up'),
     'disabled': ('service {h} disabled',),
+    'unforced': ('service {h} unforced',),
     'twice': ('beat-twice {h}', 'beat-twice {h} off'),
     'jitter': ('beat-jitter {h} {n}', 'beat-jitter {h} 0'),
     'lossy': ('beat-lost {h} 2', 'beat-lost {h} 0'),
@@ -138,6 +141,15 @@ _NETWORKS = (
 )
 
 
+# In which states the servers are when it begins.
+_USUAL = ('active', 'active', 'stopped')
+_STATES = ('paused', 'paused', 'suspended', 'rescued', 'error')
+# Share of the servers that are in one of the rarer states.
+_ODD = 0.3
+# Kinds that each run draws from besides, of what owners and operators ask.
+_OWNERS = ('owner-stops', 'live-migration', 'live-migration')
+
+
 def plan(seed: int) -> language.Story:
     """Return the story of a seed."""
     return plan_of(random.Random(seed), f'seed-{seed}')
@@ -159,19 +171,11 @@ def plan_of(chance: random.Random, name: str) -> language.Story:
         'together': chance.choice((5.0, 300.0)),
     }
     story.networks = chance.choice(((), ('storage',), ('tenant', 'storage')))
-    servers = []
     for host in hosts:
         for _ in range(chance.randint(0, 3)):
-            servers.append(f's{len(servers) + 1}')
-            story.servers.append(
-                [
-                    servers[-1],
-                    host,
-                    chance.choice(('ha', 'ha', 'ha', 'plain', 'masakari')),
-                    str(chance.randint(1, 1000)),
-                    chance.choice(('active', 'active', 'stopped')),
-                ]
-            )
+            uuid = f's{len(story.servers) + 1}'
+            story.servers.append(_server(chance, uuid, host))
+    servers = [words[0] for words in story.servers]
     kinds = [*_CORE, *chance.sample(sorted(KINDS), chance.randint(2, 9))]
     if story.networks:
         kinds += _NETWORKS
@@ -181,7 +185,20 @@ def plan_of(chance: random.Random, name: str) -> language.Story:
         kinds += [*ENGINE_KINDS, 'kill-acting', 'freeze-acting']
     for _ in range(chance.randint(3, 14)):
         story.events += _fault(chance, chance.choice(kinds), hosts, servers)
+    for _ in range(chance.randint(0, 3)):
+        kind = chance.choice(_OWNERS)
+        story.events += _fault(chance, kind, hosts, servers)
     return story
+
+
+def _server(chance: random.Random, uuid: str, host: str) -> list[str]:
+    return [
+        uuid,
+        host,
+        chance.choice(('ha', 'ha', 'ha', 'plain', 'masakari')),
+        str(chance.randint(1, 1000)),
+        chance.choice(_STATES if chance.random() < _ODD else _USUAL),
+    ]
 
 
 def _fault(

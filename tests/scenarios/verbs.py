@@ -147,6 +147,13 @@ def _live_migrate(sim: Sim, uuid: str) -> None:
         sim.outside.live.migrate(uuid, 'operator')
 
 
+def _owner_stops(sim: Sim, uuid: str) -> None:
+    with contextlib.suppress(cloud.NovaError):
+        sim.cloud.stop(uuid)
+        server = sim.cloud.servers[uuid]
+        server.touched, server.first_state = True, 'stopped'
+
+
 def _moved_to(sim: Sim, uuid: str, host: str) -> None:
     """Nova writes only now that a live migration to a host has ended."""
     server = sim.cloud.servers[uuid]
@@ -347,6 +354,7 @@ HAPPEN: dict[str, Callable[..., None]] = {
     'asks': _asks,
     'reset-state': _reset_state,
     'live-migrate': _live_migrate,
+    'owner-stops': _owner_stops,
     'moved-to': _moved_to,
     'confirm-resize': _confirm_resize,
     'kill': _kill,
