@@ -124,6 +124,10 @@ class Standing:
                 self.turn()
             except errors.AWAY as error:
                 self._store_away(error)
+            except Exception:
+                # Without this thread a watching engine would never take over,
+                # and nobody would notice.
+                LOG.exception('A look at the lease failed; it is made again')
             before = self._monotonic()
             stop.wait(self.period)
             if self._monotonic() - before - self.period >= still:

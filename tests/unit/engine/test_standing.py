@@ -301,6 +301,29 @@ class StandingTest(unittest.TestCase):
 
         self.assertTrue(first.stood_still.is_set())
 
+    def test_a_fault_of_one_turn_is_not_the_end_of_watching(self):
+        watcher = self.engine('b')
+        turns = []
+
+        def turn():
+            turns.append(self.now)
+            raise ValueError('a row that nobody foresaw')
+
+        watcher.turn = turn
+
+        class Stop:
+            def is_set(stop):
+                return len(turns) == 3
+
+            def wait(stop, seconds):
+                self.now += seconds
+
+        with self.assertLogs(standing.LOG.logger, 'ERROR') as found:
+            watcher.keep(Stop(), 60.0)
+
+        self.assertEqual(3, len(turns))
+        self.assertEqual(3, len(found.records))
+
 
 class LabelTest(unittest.TestCase):
     def test_label_has_no_password(self):
