@@ -135,7 +135,7 @@ class AttestTest(test_instance_ha.RecoveryTestCase):
         self.store.set_brake(values.Brake('pause', 'other', zone='az2'))
         self.store.set_arm_state(False, 'lena', 'night')
         told = self.begin(subject, 409)['message']
-        self.assertIn('disarmed by lena (night)', told)
+        self.assertIn('disarmed (lena: night)', told)
         self.store.set_arm_state(True, 'lena', 'morning')
 
         self.assertEqual('unconfirmed', self.begin(subject)['state'])
