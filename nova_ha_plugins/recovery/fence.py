@@ -316,6 +316,10 @@ def _not_yet_off(
     if subject.phase == Phase.NEEDS_OPERATOR:
         return dataclasses.replace(subject, next_look_at=at + 10.0)
     fence = notes.fence_of(subject)
+    if fence.intended_at > at:
+        # The clock of the store went back: the time begins anew.
+        fence = dataclasses.replace(fence, intended_at=at)
+        subject = dataclasses.replace(subject, fence=fence)
     if at - fence.intended_at < patience.fence_timeout:
         return dataclasses.replace(subject, next_look_at=None)
     return _ask_operator(

@@ -100,7 +100,7 @@ def _todo_fencing(
         return Do.READ_POWER
     if record.called_at is None:
         return Do.POWER_OFF
-    if now - record.called_at >= patience.fence_repeat:
+    if waits.is_over(record.called_at + patience.fence_repeat, now):
         return Do.POWER_OFF
     return Do.READ_POWER
 

@@ -100,6 +100,9 @@ def _move(sim: Sim, uuid: str, host: str) -> None:
     """A live migration, done at once."""
     server = sim.cloud.servers[uuid]
     guests = sim.world.hosts[server.host].guests
+    if uuid not in guests:
+        # What was to be before this did not come about.
+        return
     runs = guests.pop(uuid)
     sim.world.hosts[host].guests[uuid] = runs
     server.host = host

@@ -315,6 +315,19 @@ class PowerReadTest(unittest.TestCase):
         self.assertIsNone(machine.todo(found, NOW + 4.5))
         self.assertEqual(machine.Do.POWER_OFF, machine.todo(found, NOW + 5))
 
+    def test_a_clock_that_went_back_makes_nobody_wait_for_an_hour(self):
+        subject = self.fencing(
+            power=Power.ON,
+            calls=1,
+            called_at=NOW + 3600,
+            intended_at=NOW + 3600,
+        )
+
+        self.assertEqual(machine.Do.POWER_OFF, machine.todo(subject, NOW))
+        later = after(subject, events.PowerUnread(NOW, 'no answer'))
+        asked = after(later, events.PowerUnread(NOW + 60, 'no answer'))
+        self.assertEqual(Phase.NEEDS_OPERATOR, asked.phase)
+
     def test_no_answer_is_never_success(self):
         subject = after(
             self.fencing(calls=1, called_at=NOW, power=Power.ON),
