@@ -7,6 +7,52 @@ import typing
 
 from nova_ha_plugins.recovery import incident
 
+# What a line is about, by its code up to a colon.
+_KINDS: typing.Final = {
+    incident.Kind.EVIDENCE: ('appeared', 'listed', 'server-slow'),
+    incident.Kind.GATE: (
+        'cleaning',
+        'contained',
+        'healthy-delay',
+        'parked-servers',
+        'quarantined',
+        'server-waits',
+        'service-gone',
+        'servers-wait',
+        'silent-again',
+        'still-evacuating',
+    ),
+    incident.Kind.DECISION: (
+        'contain-again',
+        'migrating',
+        'reopened',
+        'returning',
+        'unparked',
+    ),
+    incident.Kind.RESULT: (
+        'closed',
+        'disable-refused',
+        'enable-refused',
+        'evacuating',
+        'force-down-refused',
+        'forced-down',
+        'recovered',
+        'retry',
+        'server-left',
+        'server-parked',
+        'server-recovered',
+        'un-force-refused',
+        'un-forced',
+    ),
+}
+_KIND_OF: typing.Final = {
+    code: kind for kind, codes in _KINDS.items() for code in codes
+}
+
+
+def _of(code: str) -> incident.Kind:
+    return _KIND_OF.get(code.partition(':')[0], incident.Kind.NOTE)
+
 
 def add(
     subject: incident.Incident,
@@ -14,17 +60,18 @@ def add(
     code: str,
     text: str,
     /,
-    kind: incident.Kind = incident.Kind.NOTE,
+    kind: incident.Kind | None = None,
     made_from: str = '',
     **changes: typing.Any,
 ) -> incident.Incident:
     """Return the incident with one more line in its timeline.
 
+    :param kind: None for what the code is known for.
     :param made_from: of a decision: what it was made from, as
         ``decision.record`` writes it.
     """
     entry = incident.Entry(
-        len(subject.timeline) + 1, at, code, text, kind, made_from
+        len(subject.timeline) + 1, at, code, text, kind or _of(code), made_from
     )
     return dataclasses.replace(
         subject,
