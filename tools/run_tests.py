@@ -134,8 +134,8 @@ def functional() -> Count:
     count = Count()
     for path in sorted((ROOT / 'tests' / 'functional').iterdir()):
         if path.is_dir() and any(path.glob('test_*.py')):
-            # The stories of an engine mostly wait, and share nothing.
-            workers = 4 if path.name == 'engine' else 1
+            # The stories of engines mostly wait, and share nothing.
+            workers = {'engine': 4, 'engines': 3}.get(path.name, 1)
             count.add(
                 stestr(str(path.relative_to(ROOT)), workers, workers > 1)
             )
