@@ -280,7 +280,8 @@ class Look(part.Part):
             self.snapshot.mark(subject.host),
             self.readings(subject, now),
             power,
-            forbidden=brakes.attest_refusal(
+            forbidden=self._foreign(subject)
+            or brakes.attest_refusal(
                 self.scenes.brakes(),
                 subject.host,
                 subject.domain,
@@ -289,6 +290,21 @@ class Look(part.Part):
             failures=failures
             if flapping.is_flapping(failures, limits.flap_limit)
             else 0,
+        )
+
+    def _foreign(self, subject: incident.Incident) -> str:
+        """Return why a host that others work on is not ours to evacuate."""
+        service = self.snapshot.services.get(subject.host)
+        if (
+            service is None
+            or not service.forced_down
+            or subject.forced_down != incident.StepState.NONE
+        ):
+            return ''
+        return (
+            'somebody else forced it down in nova and may be recovering it; '
+            'clear that (openstack compute service set --up '
+            f'{subject.host} nova-compute), then attest again'
         )
 
     def probed(self, subject: incident.Incident) -> _Readings:
