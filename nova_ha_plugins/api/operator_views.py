@@ -39,8 +39,10 @@ def standing(
         state.armed,
         state.until,
         len(moving),
-        len(records),
-        sum(record.map_state == 'verified' for record in records),
+        *arming.fenceable(
+            {each.host: each.map_state == 'verified' for each in records},
+            {subject.host for subject in subjects},
+        ),
     )
     return {
         'until': _time(state.until),

@@ -215,8 +215,10 @@ class Engine:
             arm.armed,
             arm.until,
             sum(subject.phase in arming.IN_FLIGHT for subject in subjects),
-            len(records),
-            sum(record.map_state == 'verified' for record in records),
+            *arming.fenceable(
+                {each.host: each.map_state == 'verified' for each in records},
+                {subject.host for subject in subjects},
+            ),
         )
         standby = found.state == arming.ArmState.STANDBY
         if standby and snapshot.watching < _DEVICES_READ:

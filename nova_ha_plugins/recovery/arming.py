@@ -2,6 +2,8 @@
 
 """Whether the engine would act on a failure that happened now, and why."""
 
+from collections.abc import Collection
+from collections.abc import Mapping
 import dataclasses
 import enum
 
@@ -43,6 +45,23 @@ class Arm:
 
     state: ArmState
     reason: str
+
+
+def fenceable(
+    hosts: Mapping[str, bool], failed: Collection[str]
+) -> tuple[int, int]:
+    """Return how many hosts count, and how many of them can be fenced.
+
+    The device of a host that failed is not read any more to see whether it is
+    the right one: what was known of it before says nothing of today.
+
+    :param hosts: whether the device of each was proven to be its own.
+    """
+    living = {
+        host: usable for host, usable in hosts.items() if host not in failed
+    }
+    counted = living or hosts
+    return len(counted), sum(counted.values())
 
 
 def look(

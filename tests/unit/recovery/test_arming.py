@@ -35,6 +35,16 @@ class ArmedTest(unittest.TestCase):
         self.assertEqual(State.ARMED, look(known=10, usable=5).state)
 
 
+class FenceableTest(unittest.TestCase):
+    HOSTS = {'h1': True, 'h2': True, 'h3': False}
+
+    def test_what_was_known_of_a_failed_host_does_not_count(self):
+        self.assertEqual((2, 1), arming.fenceable(self.HOSTS, {'h1'}))
+
+    def test_with_every_host_failed_the_last_word_of_each_counts(self):
+        self.assertEqual((3, 2), arming.fenceable(self.HOSTS, {*self.HOSTS}))
+
+
 class DisarmedTest(unittest.TestCase):
     def test_disarmed_with_nothing_under_way_is_disarmed(self):
         self.assertEqual(State.DISARMED, look(wanted=False).state)
