@@ -307,6 +307,7 @@ def operate(sim: simulation.Simulation) -> None:
             'monitoring-blind',
             'parked-servers',
             'migrations-open',
+            'quarantined',
         ):
             sim.operator(facts.FactKind.RELEASE, subject.host)
         elif subject.phase == Phase.RECOVERED and not host.power:
