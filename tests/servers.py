@@ -96,7 +96,7 @@ class Mariadb(Server):
         super().__init__('nova-ha-mariadb-')
         data = self.directory / 'data'
         self.url = f'mysql+pymysql://test:test@127.0.0.1:{self.port}/'
-        subprocess.run(
+        done = subprocess.run(
             [
                 installer,
                 '--no-defaults',
@@ -106,10 +106,16 @@ class Mariadb(Server):
                 '--skip-name-resolve',
                 *(['--user=root'] if not os.getuid() else []),
             ],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
+        if done.returncode:
+            raise RuntimeError(
+                f'{installer} ended with {done.returncode}: '
+                f'{done.stdout[-2000:]}'
+            )
         first = self.directory / 'first.sql'
         first.write_text(
             "CREATE OR REPLACE USER 'test'@'%' IDENTIFIED BY 'test';\n"
