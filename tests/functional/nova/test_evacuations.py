@@ -332,14 +332,18 @@ class ResourceTest(base.NovaTestCase):
         self.ask(self.path, 406, version='compute 2.999')
 
     def test_own_version_is_negotiated_beside_novas(self):
-        for version in ('1.0', 'latest'):
+        for version, found in (
+            ('1.0', '1.0'),
+            ('1.1', '1.1'),
+            ('latest', '1.1'),
+        ):
             answer = self.ask(
                 self.path, version=f'compute 2.94, instance-ha {version}'
             )
             self.assertIn(
-                'instance-ha 1.0', answer.headers['OpenStack-API-Version']
+                f'instance-ha {found}', answer.headers['OpenStack-API-Version']
             )
-        for version, status in (('1.1', 406), ('0.9', 406), ('x', 400)):
+        for version, status in (('1.2', 406), ('0.9', 406), ('x', 400)):
             self.ask(self.path, status, version=f'instance-ha {version}')
 
     def test_everything_else_is_still_novas(self):
