@@ -212,7 +212,8 @@ def _lost(
             others = sorted(other.host for other in witnesses)
             # Before anybody else was heard it was perhaps our own leg.
             since = max(since, min(_heard_since(o) for o in witnesses))
-            if now - since < rules.enough:
+            # It may have broken and come back between two looks at them.
+            if now - since < rules.enough + rules.interval:
                 continue
         yield Loss(
             each.host,

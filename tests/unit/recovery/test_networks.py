@@ -51,11 +51,15 @@ def judge(signs, now, living=None, off=(), rules=RULES):
 
 class JudgeTest(unittest.TestCase):
     def test_unbroken_silence_of_one_host_is_its_loss(self):
-        (loss,) = judge({'h1': 'assss', 'h2': 'aaaaa'}, 40.0).values()
+        (loss,) = judge({'h1': 'asssss', 'h2': 'aaaaaa'}, 50.0).values()
 
         self.assertEqual(Cause.HOST, loss.cause)
-        self.assertEqual(30.0, loss.seconds)
+        self.assertEqual(40.0, loss.seconds)
         self.assertEqual(('h2',), loss.others)
+
+    def test_a_break_of_our_own_leg_between_looks_is_allowed_for(self):
+        # It may have begun the silence, and the others noticed nothing.
+        self.assertEqual({}, judge({'h1': 'assss', 'h2': 'aaaaa'}, 40.0))
 
     def test_silence_that_is_too_short_is_nothing(self):
         self.assertEqual({}, judge({'h1': 'aasss', 'h2': 'aaaaa'}, 40.0))
@@ -105,7 +109,7 @@ class JudgeTest(unittest.TestCase):
 
     def test_a_fenced_host_is_no_outage(self):
         found = judge(
-            {'h1': 'assss', 'h2': 'assss', 'h3': 'aaaaa'}, 40.0, off=['h2']
+            {'h1': 'asssss', 'h2': 'asssss', 'h3': 'aaaaaa'}, 50.0, off=['h2']
         )
 
         self.assertEqual(['h1'], list(found))
@@ -118,11 +122,11 @@ class JudgeTest(unittest.TestCase):
 
     def test_silence_while_our_own_leg_was_cut_does_not_count(self):
         # Nobody was heard until the fifth look.
-        found = judge({'h1': 'asssssss', 'h2': 'asssaaaa'}, 60.0)
-        later = judge({'h1': 'asssssss', 'h2': 'asssaaaa'}, 70.0)
+        found = judge({'h1': 'asssssss', 'h2': 'asssaaaa'}, 70.0)
+        later = judge({'h1': 'asssssss', 'h2': 'asssaaaa'}, 80.0)
 
         self.assertEqual({}, found)
-        self.assertEqual(30.0, later['h1'].seconds)
+        self.assertEqual(40.0, later['h1'].seconds)
 
     def test_two_turns_of_the_look_are_the_least(self):
         hasty = dataclasses.replace(RULES, lost_after=1.0)
