@@ -316,6 +316,11 @@ class LabTest(unittest.TestCase):
         self, uuids: collections.abc.Collection[str], source: str
     ) -> None:
         """Each server is elsewhere, active, and was booted once more."""
+        # The last beat of the guest before may be as young as that.
+        wait(
+            lambda: all(self.witness(uuid).boots > 1 for uuid in uuids),
+            'each server to boot once more',
+        )
         self.wait_guests(uuids)
         servers = self.operator.servers()
         domains = self.stage.domains()
