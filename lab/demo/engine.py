@@ -23,6 +23,7 @@ QUICK: dict[str, dict[str, str]] = {
     'nova_ha': {'heartbeat_timeout': '3', 'reemit_interval': '5'},
     'probe': {'timeout': '0.5'},
     'evacuation': {'retry_delay': '2'},
+    'gates': {'healthy_delay': '3'},
     'fencing': {'call_timeout': '5'},
 }
 
