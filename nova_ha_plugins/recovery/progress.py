@@ -59,6 +59,27 @@ class Reason(enum.StrEnum):
     SERVER_DELETED = 'server_deleted'
 
 
+class Storage(enum.StrEnum):
+    """What the destination has to bring to its own disk.
+
+    COPY: an image, whose bytes are measured. IN_PLACE: nothing, because the
+    disk is shared or the host has the image already. VOLUMES: nothing, the
+    server boots from a volume. UNKNOWN: nobody measured.
+    """
+
+    COPY = 'copy'
+    IN_PLACE = 'in_place'
+    VOLUMES = 'volumes'
+    UNKNOWN = 'unknown'
+
+
+class Boot(enum.StrEnum):
+    """What the server boots from."""
+
+    IMAGE = 'image'
+    VOLUME = 'volume'
+
+
 class Rival(enum.StrEnum):
     """Another evacuation record of the same server.
 
@@ -143,6 +164,16 @@ class Facts:
     :ivar schedule: the conductor's event ``rebuild_server``.
     :ivar rebuild: the destination's event ``compute_rebuild_instance``.
     :ivar destination_up: None when nobody asked or nobody knows.
+    :ivar boot: None when nobody knows.
+    :ivar disk_total: bytes that the destination has to bring to its disk, as
+        its sampler measured them; 0 if there are none, None without a sampler.
+    :ivar disk_processed: how many of them it has brought.
+    :ivar volumes_total: attached volumes, None when nobody asked.
+    :ivar volumes_done: how many of them the destination is through with, in
+        the phase that is under way.
+    :ivar ahead: open evacuations that wait for the same destination and came
+        before this one; None before a destination was chosen.
+    :ivar flavor_disk: root disk of the flavor in GiB, None when nobody knows.
     :ivar now: the time to which ages refer, on the clock of the records.
     """
 
@@ -157,6 +188,13 @@ class Facts:
     rebuild: Event | None = None
     destination_up: bool | None = None
     rival: Rival = Rival.NONE
+    boot: Boot | None = None
+    disk_total: int | None = None
+    disk_processed: int | None = None
+    volumes_total: int | None = None
+    volumes_done: int | None = None
+    ahead: int | None = None
+    flavor_disk: int | None = None
 
     @property
     def last_write_at(self) -> float:

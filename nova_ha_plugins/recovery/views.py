@@ -92,3 +92,49 @@ class Beat:
     sequence: int
     system_uuid: str
     age: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Evacuation:
+    """One evacuation, as ``GET /os-evacuations`` gives it to an administrator.
+
+    Times are seconds since 1970 on nova's clock.
+
+    :ivar status: nova's own word.
+    :ivar size_class: of the amount of work, '' if it is not known.
+    :ivar eta_seconds: half of its like needed no longer than that from now on.
+    :ivar eta_p90_seconds: nine in ten of its like needed no longer.
+    :ivar explanation: why it waits or how it ended, and what comes next.
+    :ivar ahead: how many the same destination has to begin before it.
+    """
+
+    uuid: str
+    server_uuid: str
+    status: str
+    state: str
+    phase: str
+    created_at: float
+    source_compute: str | None = None
+    dest_compute: str | None = None
+    progress: int | None = None
+    stalled: bool = False
+    reason: str | None = None
+    source_cleaned: bool = False
+    disk_total_bytes: int | None = None
+    disk_processed_bytes: int | None = None
+    disk_remaining_bytes: int | None = None
+    volumes_total: int | None = None
+    volumes_done: int | None = None
+    eta_seconds: int | None = None
+    updated_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    project_id: str | None = None
+    eta_p90_seconds: int | None = None
+    eta_samples: int | None = None
+    explanation: str | None = None
+    storage: str = 'unknown'
+    boot_source: str | None = None
+    size_class: str = ''
+    ahead: int | None = None
+    phase_started_at: float | None = None
