@@ -15,6 +15,7 @@ from nova_ha_plugins.conf import gates
 from nova_ha_plugins.conf import networks
 from nova_ha_plugins.conf import nova
 from nova_ha_plugins.conf import nova_ha
+from nova_ha_plugins.conf import nova_progress
 from nova_ha_plugins.conf import probe
 from nova_ha_plugins.conf import webhook
 
@@ -50,6 +51,11 @@ def list_plugin_opts() -> Listed:
             group.list_opts() for group in _PLUGIN_GROUPS
         )
     )
+
+
+def list_nova_opts() -> Listed:
+    """The options that nova.conf has beside those of every host's file."""
+    return nova_progress.list_opts()
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:

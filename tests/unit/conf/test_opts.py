@@ -57,6 +57,15 @@ class TestSample(unittest.TestCase):
             set(re.findall(r'(?m)^\[(\w+)\]$', text)),
         )
 
+    def test_sample_of_nova_contains_its_own_group_only(self):
+        text = sample('nova-ha.nova')
+
+        self.assert_lists(text, opts.list_nova_opts())
+        self.assertEqual(
+            {'DEFAULT', 'nova_ha_progress'},
+            set(re.findall(r'(?m)^\[(\w+)\]$', text)),
+        )
+
     def test_everything_registered_is_listed(self):
         conf = config.load([], [])
         listed = {
@@ -72,7 +81,7 @@ class TestSample(unittest.TestCase):
 
 class TestHelp(unittest.TestCase):
     def test_every_option_of_ours_is_explained(self):
-        for group, options in opts.list_opts():
+        for group, options in (*opts.list_opts(), *opts.list_nova_opts()):
             if group.name in FOREIGN:
                 continue
             for opt in options:
@@ -83,7 +92,7 @@ class TestHelp(unittest.TestCase):
                 self.assertTrue(text[0].isupper() or text[0] == '`', name)
 
     def test_numbers_have_a_smallest_value(self):
-        for group, options in opts.list_opts():
+        for group, options in (*opts.list_opts(), *opts.list_nova_opts()):
             if group.name in FOREIGN:
                 continue
             for opt in options:
