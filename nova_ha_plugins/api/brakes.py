@@ -35,7 +35,7 @@ class MaintenanceController(compat.Controller):
     @compat.validation.query_schema(schemas.NO_QUERY)
     def index(self, req: typing.Any) -> dict[str, typing.Any]:
         """Every host in maintenance."""
-        versions.require(req)
+        versions.require(req, versions.BRAKES)
         req.environ['nova.context'].can(policies.BRAKES_INDEX, target={})
         return {'maintenance': _held(_MAINTENANCE)}
 
@@ -45,7 +45,7 @@ class MaintenanceController(compat.Controller):
         self, req: typing.Any, body: dict[str, typing.Any]
     ) -> dict[str, typing.Any]:
         """Put a host into maintenance, or give it another end."""
-        versions.require(req)
+        versions.require(req, versions.BRAKES)
         ctxt = req.environ['nova.context']
         ctxt.can(policies.MAINTENANCE, target={})
         wanted = body['maintenance']
@@ -67,7 +67,7 @@ class MaintenanceController(compat.Controller):
     @compat.validation.query_schema(schemas.REASON_QUERY)
     def delete(self, req: typing.Any, id: str) -> None:
         """End the maintenance of a host."""
-        versions.require(req)
+        versions.require(req, versions.BRAKES)
         ctxt = req.environ['nova.context']
         ctxt.can(policies.MAINTENANCE, target={})
         _take_off(req, _MAINTENANCE, id, f'Host {id!r} is not in maintenance')
@@ -80,7 +80,7 @@ class PausesController(compat.Controller):
     @compat.validation.query_schema(schemas.NO_QUERY)
     def index(self, req: typing.Any) -> dict[str, typing.Any]:
         """Every pause that holds."""
-        versions.require(req)
+        versions.require(req, versions.BRAKES)
         req.environ['nova.context'].can(policies.BRAKES_INDEX, target={})
         return {'pauses': _held(_PAUSE)}
 
@@ -90,7 +90,7 @@ class PausesController(compat.Controller):
         self, req: typing.Any, body: dict[str, typing.Any]
     ) -> dict[str, typing.Any]:
         """Set a pause, or set the one of that name anew."""
-        versions.require(req)
+        versions.require(req, versions.BRAKES)
         ctxt = req.environ['nova.context']
         ctxt.can(policies.PAUSE, target={})
         wanted = body['pause']
@@ -109,7 +109,7 @@ class PausesController(compat.Controller):
     @compat.validation.query_schema(schemas.REASON_QUERY)
     def delete(self, req: typing.Any, id: str) -> None:
         """End a pause."""
-        versions.require(req)
+        versions.require(req, versions.BRAKES)
         ctxt = req.environ['nova.context']
         ctxt.can(policies.PAUSE, target={})
         _take_off(req, _PAUSE, id, f'There is no pause {id!r}')
@@ -122,7 +122,7 @@ class HistoryController(compat.Controller):
     @compat.validation.query_schema(schemas.HISTORY_QUERY)
     def index(self, req: typing.Any) -> dict[str, typing.Any]:
         """What operators said, newest first; nothing is ever removed."""
-        versions.require(req)
+        versions.require(req, versions.BRAKES)
         req.environ['nova.context'].can(policies.HISTORY_INDEX, target={})
         limit = int(req.GET.get('limit', _DEFAULT_LIMIT))
         limit = min(limit, compat.CONF.api.max_limit)

@@ -39,7 +39,7 @@ class IncidentsController(compat.Controller):
         with backend.store() as store:
             found = store.incidents(limit, req.GET.get('host'))
         shown = [recovery_views.incident_summary(each) for each in found]
-        if versions.at_least(req):
+        if versions.at_least(req, versions.BRAKES):
             for item, subject in zip(shown, found, strict=True):
                 item.update(recovery_views.later(subject))
         return {'incidents': shown}
@@ -49,7 +49,7 @@ class IncidentsController(compat.Controller):
     def show(self, req: typing.Any, id: str) -> dict[str, typing.Any]:
         """One incident with evidence, fence, servers and timeline."""
         req.environ['nova.context'].can(policies.INCIDENTS_SHOW, target={})
-        if versions.at_least(req):
+        if versions.at_least(req, versions.BRAKES):
             return {'incident': recovery_views.incident_later(_find(id))}
         return {'incident': recovery_views.incident(_find(id))}
 

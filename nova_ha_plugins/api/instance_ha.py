@@ -37,7 +37,7 @@ class InstanceHAController(compat.Controller):
             }
             subjects = store.open_incidents()
             records = store.host_records()
-            if versions.at_least(req):
+            if versions.at_least(req, versions.BRAKES):
                 answer['arm'].update(
                     operator_views.standing(state, subjects, records)
                 )
@@ -93,7 +93,7 @@ class InstanceHAController(compat.Controller):
                 armed, ctxt.user_id or '', wanted['reason'], end
             )
             answer = recovery_views.arm_state(state)
-            if versions.at_least(req):
+            if versions.at_least(req, versions.BRAKES):
                 answer.update(
                     operator_views.standing(
                         state, store.open_incidents(), store.host_records()
@@ -103,7 +103,7 @@ class InstanceHAController(compat.Controller):
 
 
 def _check_version(req: typing.Any, wanted: dict[str, typing.Any]) -> None:
-    if 'until' in wanted and not versions.at_least(req):
+    if 'until' in wanted and not versions.at_least(req, versions.BRAKES):
         raise exc.HTTPBadRequest(
             explanation=(
                 "Field 'until' came with version 1.1 of "
@@ -143,7 +143,7 @@ class FactsController(compat.Controller):
         self, req: typing.Any, id: str, body: dict[str, typing.Any]
     ) -> dict[str, typing.Any]:
         """Take the second step of an attest: now the engine gets it."""
-        versions.require(req)
+        versions.require(req, versions.BRAKES)
         ctxt = req.environ['nova.context']
         ctxt.can(policies.ATTEST, target={})
         fact = attests.confirm(

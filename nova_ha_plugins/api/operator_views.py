@@ -265,7 +265,7 @@ def _power(subject: core.Incident, now: float) -> Item:
 def fact(req: typing.Any, value: facts.Fact) -> Item:
     """What an operator said, with the steps it took from 1.1 on."""
     shown = recovery_views.fact(value)
-    if versions.at_least(req):
+    if versions.at_least(req, versions.BRAKES):
         shown.update(_steps(value))
     return shown
 

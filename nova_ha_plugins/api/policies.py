@@ -10,12 +10,17 @@ from oslo_policy import policy
 
 _ADMIN = 'rule:context_is_admin'
 _READER = 'rule:project_reader_or_admin'
+_SERVICE = 'rule:service_or_admin'
+_NOBODY = '!'
 
 _ROOT = 'os_compute_api:instance-ha:'
 
 EVACUATIONS_INDEX = _ROOT + 'evacuations:index'
 EVACUATIONS_SHOW = _ROOT + 'evacuations:show'
 EVACUATIONS_SHOW_HOST = _ROOT + 'evacuations:show:host'
+EVACUATIONS_SUMMARY = _ROOT + 'evacuations:summary'
+EVACUATIONS_REPORT = _ROOT + 'evacuations:report'
+GUARD_OVERRIDE = _ROOT + 'evacuations:guard:override'
 STATUS_SHOW = _ROOT + 'status:show'
 INCIDENTS_INDEX = _ROOT + 'incidents:index'
 INCIDENTS_SHOW = _ROOT + 'incidents:show'
@@ -63,6 +68,47 @@ _evacuation_rules = [
                 'path': '/servers/{server_id}/evacuations/{evacuation_id}',
             },
             {'method': 'GET', 'path': '/os-evacuations'},
+        ],
+        scope_types=['project'],
+    ),
+    policy.DocumentedRuleDefault(
+        name=EVACUATIONS_SUMMARY,
+        check_str=_ADMIN,
+        description=(
+            'Count the evacuations from each host by state. The rule '
+            "'show:host' is needed too: the answer names hosts."
+        ),
+        operations=[{'method': 'GET', 'path': '/os-evacuations/summary'}],
+        scope_types=['project'],
+    ),
+    policy.DocumentedRuleDefault(
+        name=EVACUATIONS_REPORT,
+        check_str=_SERVICE,
+        description=(
+            'Say how many bytes of an evacuation are copied. Meant for '
+            'software on the destination, where nova-compute does not do it.'
+        ),
+        operations=[
+            {
+                'method': 'PUT',
+                'path': '/servers/{server_id}/evacuations/{evacuation_id}'
+                '/progress',
+            }
+        ],
+        scope_types=['project'],
+    ),
+    policy.DocumentedRuleDefault(
+        name=GUARD_OVERRIDE,
+        check_str=_NOBODY,
+        description=(
+            'Evacuate a server although an evacuation of it is still open. '
+            'Whoever may do this can let the same server run twice.'
+        ),
+        operations=[
+            {
+                'method': 'POST',
+                'path': '/servers/{server_id}/action (evacuate)',
+            }
         ],
         scope_types=['project'],
     ),

@@ -35,6 +35,9 @@ _word = {
 }
 _uuid = {'type': 'string', 'format': 'uuid'}
 _limit = {'type': 'string', 'pattern': '^[0-9]{1,9}$'}
+_time = {'type': 'string', 'format': 'date-time', 'maxLength': _LONGEST}
+# What nova's column for them holds.
+_bytes = {'type': 'integer', 'minimum': 0, 'maximum': 2**63 - 1}
 
 NO_QUERY = {
     'type': 'object',
@@ -51,8 +54,19 @@ EVACUATIONS_QUERY = {
         'dest_compute': _one(_word),
         'host': _one(_word),
         'instance_uuid': _one(_uuid),
+        'changes-since': _one(_time),
+        'changes-before': _one(_time),
         'limit': _one(_limit),
         'marker': _one(_uuid),
+    },
+    'additionalProperties': False,
+}
+
+SUMMARY_QUERY = {
+    'type': 'object',
+    'properties': {
+        'source_compute': _one(_word),
+        'changes-since': _one(_time),
     },
     'additionalProperties': False,
 }
@@ -145,3 +159,7 @@ RELEASE = _action('release')
 ATTEST = _action('attest', power={'type': 'string', 'enum': ['off']})
 # The host is named again, so that the wrong ID confirms nothing.
 CONFIRM = _body('confirm', {'host': _word})
+PROGRESS = _body(
+    'progress',
+    {'disk_total_bytes': _bytes, 'disk_processed_bytes': _bytes},
+)

@@ -4,10 +4,12 @@
 
 Numbers of the service type ``compute`` belong to nova. Ours travel in the same
 header under a service type of their own:
-``OpenStack-API-Version: compute 2.96, instance-ha 1.1``.
+``OpenStack-API-Version: compute 2.96, instance-ha 1.2``.
 
-1.1 has ends of the arm state, brakes, engines and their history. That an
-attest takes two steps holds in every version: safety has none.
+1.1 has ends of the arm state, brakes, engines and their history. 1.2 has what
+an evacuation is estimated and explained to need, a summary of each host, and
+reports of bytes from outside nova. That an attest takes two steps, and that a
+server is not evacuated twice, holds in every version: safety has none.
 """
 
 from collections import abc
@@ -19,7 +21,9 @@ from webob import exc
 SERVICE_TYPE = 'instance-ha'
 HEADER = 'OpenStack-API-Version'
 MINIMUM = '1.0'
-MAXIMUM = '1.1'
+BRAKES = '1.1'
+PROGRESS = '1.2'
+MAXIMUM = PROGRESS
 
 
 class VersionError(Exception):
@@ -62,13 +66,13 @@ def negotiate(headers: abc.MutableMapping[str, str]) -> str:
     return asked
 
 
-def at_least(req: typing.Any, wanted: str = MAXIMUM) -> bool:
+def at_least(req: typing.Any, wanted: str) -> bool:
     """Whether the answer to a request has what that version brought."""
     parse = microversion_parse.parse_version_string
     return bool(parse(negotiate(req.headers)) >= parse(wanted))
 
 
-def require(req: typing.Any, wanted: str = MAXIMUM) -> None:
+def require(req: typing.Any, wanted: str) -> None:
     """Make sure that a request asks for a version that knows the resource.
 
     :raises webob.exc.HTTPNotFound: it asks for an older one, or for none.

@@ -335,7 +335,8 @@ class ResourceTest(base.NovaTestCase):
         for version, found in (
             ('1.0', '1.0'),
             ('1.1', '1.1'),
-            ('latest', '1.1'),
+            ('1.2', '1.2'),
+            ('latest', '1.2'),
         ):
             answer = self.ask(
                 self.path, version=f'compute 2.94, instance-ha {version}'
@@ -343,7 +344,7 @@ class ResourceTest(base.NovaTestCase):
             self.assertIn(
                 f'instance-ha {found}', answer.headers['OpenStack-API-Version']
             )
-        for version, status in (('1.2', 406), ('0.9', 406), ('x', 400)):
+        for version, status in (('1.3', 406), ('0.9', 406), ('x', 400)):
             self.ask(self.path, status, version=f'instance-ha {version}')
 
     def test_everything_else_is_still_novas(self):
