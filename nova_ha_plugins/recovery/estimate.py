@@ -29,10 +29,13 @@ class Past:
 
     :ivar seconds: how long each of its phases took, in their order; a phase
         that nobody saw took no time.
+    :ivar copied: seconds of the spawning phase after which all bytes were
+        there, None if nobody measured.
     """
 
     kind: Kind
     seconds: tuple[tuple[progress.Phase, float], ...]
+    copied: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

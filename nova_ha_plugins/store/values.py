@@ -17,6 +17,8 @@ The tree of errors::
 import dataclasses
 import typing
 
+from nova_ha_plugins.recovery import following
+
 
 class StoreError(Exception):
     """The store refused; see the subclasses."""
@@ -200,41 +202,8 @@ class Purged:
 
     incidents: int
     facts: int
+    evacuations: int = 0
 
 
-@dataclasses.dataclass(frozen=True)
-class EvacuationTrace:
-    """What was seen of one evacuation of nova, whoever asked for it.
-
-    Times are seconds since 1970 on nova's clock.
-
-    :ivar uuid: of nova's migration record.
-    :ivar boot: a ``progress.Boot``, '' if it is not known.
-    :ivar storage: a ``progress.Storage``.
-    :ivar size: its size class, as ``estimate.Kind`` has it.
-    :ivar phase_since: when its phase began.
-    :ivar seconds: how long each phase took that is over.
-    :ivar rate: bytes per second lately, None while nothing was measured.
-    :ivar told: the last notification about it: 'start', 'progress', 'end',
-        'error', or ''.
-    """
-
-    uuid: str
-    server_uuid: str
-    source: str
-    created_at: float
-    destination: str = ''
-    state: str = 'queued'
-    phase: str = 'accepted'
-    progress: int | None = None
-    boot: str = ''
-    storage: str = 'unknown'
-    size: str = ''
-    phase_since: float = 0.0
-    finished_at: float | None = None
-    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    disk_processed: int | None = None
-    processed_at: float | None = None
-    rate: float | None = None
-    told: str = ''
-    told_progress: int | None = None
+# What the follower of evacuations remembers; the core says what it means.
+EvacuationTrace = following.Trace
