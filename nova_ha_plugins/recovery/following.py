@@ -187,22 +187,32 @@ def _with_phase(trace: Trace, seen: views.Evacuation, now: float) -> Trace:
 
 def _with_bytes(trace: Trace, seen: views.Evacuation, now: float) -> Trace:
     done = seen.disk_processed_bytes
-    if seen.phase != progress.Phase.SPAWNING or not done:
+    if seen.phase != progress.Phase.SPAWNING or done is None:
         return trace
-    changes: dict[str, float] = {}
-    if trace.copied is None and done == seen.disk_total_bytes:
-        changes['copied'] = max(0.0, now - trace.phase_since)
-    if trace.processed_at is not None:
-        elapsed = now - trace.processed_at
-        if elapsed <= 0.0:
-            return trace
-        fresh = max(0, done - (trace.disk_processed or 0)) / elapsed
-        weight = 1.0 - math.exp(-elapsed / _RATE_SECONDS)
-        before = fresh if trace.rate is None else trace.rate
-        changes['rate'] = before + weight * (fresh - before)
+    if trace.processed_at is not None and now <= trace.processed_at:
+        return trace
+    copied = trace.copied
+    if copied is None and done == seen.disk_total_bytes:
+        copied = max(0.0, now - trace.phase_since)
     return dataclasses.replace(
-        trace, disk_processed=done, processed_at=now, **changes
+        trace,
+        disk_processed=done,
+        processed_at=now,
+        copied=copied,
+        rate=_rate(trace, done, now),
     )
+
+
+def _rate(trace: Trace, done: int, now: float) -> float | None:
+    """Give bytes per second, as an average that forgets."""
+    if trace.processed_at is None:
+        return None
+    elapsed = now - trace.processed_at
+    fresh = max(0, done - (trace.disk_processed or 0)) / elapsed
+    if trace.rate is None:
+        return fresh
+    weight = 1.0 - math.exp(-elapsed / _RATE_SECONDS)
+    return trace.rate + weight * (fresh - trace.rate)
 
 
 def _tell(trace: Trace, now: float) -> Followed:

@@ -97,7 +97,10 @@ class Rival(enum.StrEnum):
 OPEN_STATUSES = frozenset({'accepted', 'pre-migrating'})
 
 # The first percent of each phase. Within a phase nothing is invented: the
-# number stays until there is evidence of the next one.
+# number moves with bytes or volumes that somebody counted, else it stays until
+# there is evidence of the next phase. The spans are the same for all kinds of
+# storage: while a server waits nobody knows yet what will have to be copied,
+# and the number must not jump back when it turns out.
 PERCENT = {
     Phase.ACCEPTED: 0,
     Phase.SCHEDULING: 2,
@@ -108,6 +111,8 @@ PERCENT = {
     Phase.FINISHING: 90,
     Phase.DONE: 100,
 }
+
+_NEXT_PERCENT = dict(zip(PERCENT, list(PERCENT.values())[1:], strict=False))
 
 # Until CLAIMING ends no destination has begun to work on it.
 _RUNNING_STATES = {
@@ -269,6 +274,9 @@ def _assess_completed(facts: Facts) -> Assessment:
 
 
 def _assess_open(facts: Facts) -> Assessment:
+    if _has_ended_well(facts):
+        left_open = facts.settled or _is_replaced(facts)
+        return _succeeded(Reason.RECORD_LEFT_OPEN if left_open else None)
     if _is_replaced(facts):
         if (
             facts.rival is Rival.NEWER_OPEN
@@ -279,8 +287,7 @@ def _assess_open(facts: Facts) -> Assessment:
     if facts.guest is None:
         return _failed(Reason.SERVER_DELETED)
     if _is_at_destination(facts):
-        left_open = _result(facts.rebuild) == 'Success' and facts.settled
-        return _succeeded(Reason.RECORD_LEFT_OPEN if left_open else None)
+        return _succeeded()
     if _result(facts.schedule) == 'Error' and facts.destination is None:
         return _failed(Reason.NO_VALID_HOST)
     if _result(facts.rebuild) == 'Error':
@@ -292,7 +299,7 @@ def _assess_running(facts: Facts, reason: Reason | None) -> Assessment:
     """Not ended as far as nova tells: which phase, and does it go on?"""
     phase = _phase(facts)
     stall = _stall_reason(facts)
-    percent = PERCENT.get(phase)
+    percent = _percent(phase, facts)
     if facts.rival is Rival.OLDER_OPEN:
         # Two rebuilds write the same task state, so it jumps back and forth.
         percent = None
@@ -304,6 +311,37 @@ def _assess_running(facts: Facts, reason: Reason | None) -> Assessment:
         stalled=stall is not None,
         reason=stall or reason,
     )
+
+
+def storage_of(facts: Facts) -> Storage:
+    """Tell what the destination has to bring to its own disk."""
+    if facts.boot is Boot.VOLUME:
+        return Storage.VOLUMES
+    if facts.disk_total is None:
+        return Storage.UNKNOWN
+    return Storage.COPY if facts.disk_total > 0 else Storage.IN_PLACE
+
+
+def _percent(phase: Phase, facts: Facts) -> int | None:
+    """Give the first percent of the phase and what was counted within it."""
+    if phase not in PERCENT:
+        return None
+    first = PERCENT[phase]
+    done, total = _counted(phase, facts)
+    if total <= 0:
+        return first
+    # Never the first percent of the next phase: that is said by its evidence.
+    span = _NEXT_PERCENT[phase] - first
+    return first + min(span * min(max(done, 0), total) // total, span - 1)
+
+
+def _counted(phase: Phase, facts: Facts) -> tuple[int, int]:
+    """Give how much of the phase's work is done, and how much there is."""
+    if phase in (Phase.PREPARING, Phase.VOLUMES):
+        return facts.volumes_done or 0, facts.volumes_total or 0
+    if phase is Phase.SPAWNING and storage_of(facts) is Storage.COPY:
+        return facts.disk_processed or 0, facts.disk_total or 0
+    return 0, 0
 
 
 def _phase(facts: Facts) -> Phase:
@@ -355,6 +393,26 @@ def _is_at_destination(facts: Facts) -> bool:
         and facts.destination is not None
         and facts.guest.host == facts.destination
         and facts.guest.task_state is None
+    )
+
+
+def _has_ended_well(facts: Facts) -> bool:
+    """Tell whether the destination was through, whatever came afterwards.
+
+    A record that nova made again stays open for ever. Meanwhile its server
+    may be at work, moved or deleted: it was a success all the same.
+    """
+    event = facts.rebuild
+    if event is None or event.result != 'Success':
+        return False
+    if facts.guest is not None and facts.guest.host == facts.destination:
+        return facts.destination is not None
+    # A server that was deleted on the way ends like this as well; then nova
+    # has closed the record meanwhile, and we have read it a moment too early.
+    finished_at = event.finished_at or facts.created_at
+    return (
+        facts.destination is not None
+        and facts.now - finished_at > SETTLE_SECONDS
     )
 
 
