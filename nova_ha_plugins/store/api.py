@@ -23,11 +23,13 @@ from nova_ha_plugins.recovery import incident as core
 from nova_ha_plugins.store import arming
 from nova_ha_plugins.store import brakes
 from nova_ha_plugins.store import database
+from nova_ha_plugins.store import evacuations
 from nova_ha_plugins.store import fleet
 from nova_ha_plugins.store import inbox
 from nova_ha_plugins.store import leases
 from nova_ha_plugins.store import ledger
 from nova_ha_plugins.store import models
+from nova_ha_plugins.store import turns
 from nova_ha_plugins.store import values
 
 StoreError = values.StoreError
@@ -50,8 +52,8 @@ _DAY = 86400.0
 _STATUS = 'engine'
 
 
-class Store:
-    """Incidents, facts, hosts, the lease and the arm state.
+class Store(evacuations.Evacuations):
+    """Incidents, facts, evacuations, hosts, the lease and the arm state.
 
     Every method is one transaction. None waits longer than the options of
     [nova_ha_database] allow.
@@ -434,7 +436,7 @@ class Store:
         )
 
     def purge(self, days: float) -> Purged:
-        """How much was removed: closed incidents and settled facts.
+        """How much was removed: closed incidents, settled facts and so on.
 
         Epochs, everything open and what operators said stay.
         """
@@ -447,7 +449,9 @@ class Store:
                 .where(models.incidents.c.closed_at < before)
             )
             settled = inbox.purge(connection, before)
-            return Purged(incidents=closed.rowcount, facts=settled)
+            ended = evacuations.purge(connection, before)
+            turns.purge(connection, before)
+            return Purged(closed.rowcount, settled, ended)
 
         return self._db.write(work)
 

@@ -152,3 +152,41 @@ engines = sa.Table(
     sa.Column('reported_at', sa.Double, nullable=False),
     sa.Column('document', _document(), nullable=False),
 )
+
+evacuations = sa.Table(
+    'evacuations',
+    metadata,
+    sa.Column('uuid', sa.String(64), primary_key=True),
+    sa.Column('server_uuid', sa.String(64), nullable=False),
+    sa.Column('source', _name(), nullable=False),
+    sa.Column('state', sa.String(32), nullable=False),
+    # Whether somebody still has to look at it, or to be told of its end.
+    sa.Column('followed', sa.Boolean, nullable=False),
+    sa.Column('boot', sa.String(32), nullable=False),
+    sa.Column('storage', sa.String(32), nullable=False),
+    sa.Column('size', sa.String(64), nullable=False),
+    # Two times on nova's clock, and one on the store's.
+    sa.Column('created_at', sa.Double, nullable=False),
+    sa.Column('finished_at', sa.Double, nullable=True),
+    sa.Column('seen_at', sa.Double, nullable=False),
+    sa.Column('document', _document(), nullable=False),
+    sa.Index('ix_evacuations_followed', 'followed'),
+    sa.Index('ix_evacuations_seen_at', 'seen_at'),
+    sa.Index(
+        'ix_evacuations_state_boot_storage_size_finished_at',
+        'state',
+        'boot',
+        'storage',
+        'size',
+        'finished_at',
+    ),
+)
+
+turns = sa.Table(
+    'turns',
+    metadata,
+    sa.Column('name', _name(), primary_key=True),
+    sa.Column('token', sa.String(64), nullable=False),
+    sa.Column('ttl', sa.Double, nullable=False),
+    sa.Column('taken_at', sa.Double, nullable=False),
+)

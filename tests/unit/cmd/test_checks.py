@@ -58,10 +58,10 @@ class TestInstallation(ChecksTestCase):
         self.assert_action(checks.entry_points({}), 'install the package')
 
     def test_schema(self):
-        self.assert_fine(checks.schema('0002', '0002'))
+        self.assert_fine(checks.schema('0003', '0003'))
         self.assert_action(
-            checks.schema(None, '0002'),
-            "expected revision '0002', found None.*nova-ha-manage db sync",
+            checks.schema(None, '0003'),
+            "expected revision '0003', found None.*nova-ha-manage db sync",
         )
 
     def test_clocks_that_agree(self):

@@ -54,7 +54,7 @@ class TestDatabase(ManageTestCase):
         code, out, _ = self.run_command('db', 'sync')
 
         self.assertEqual(0, code)
-        self.assertRegex(out, "revision '0002', was None")
+        self.assertRegex(out, "revision '0003', was None")
         conf = config.load([], [self.path])
         self.assertFalse(api.open_store(conf).arm_state().armed)
 
@@ -150,7 +150,7 @@ class TestDoctor(ManageTestCase):
         )
 
         for text in (
-            "OK     schema        revision '0002'",
+            "OK     schema        revision '0003'",
             'OK     aodh cache    event_alarm_cache_ttl is 0',
             "OK     project       events carry 'p-1'",
             f'OK     database      {aodh} names the same database',
