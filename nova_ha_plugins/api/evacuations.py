@@ -7,9 +7,11 @@ import typing
 from oslo_db import exception as db_exception
 from webob import exc
 
+from nova_ha_plugins.api import answers
 from nova_ha_plugins.api import compat
 from nova_ha_plugins.api import evidence
 from nova_ha_plugins.api import policies
+from nova_ha_plugins.api import response_schemas
 from nova_ha_plugins.api import schemas
 from nova_ha_plugins.api import views
 from nova_ha_plugins.recovery import progress
@@ -34,12 +36,14 @@ class ServerEvacuationsController(compat.Controller):
 
     @compat.wsgi.expected_errors((400, 404, 503))
     @compat.validation.query_schema(schemas.NO_QUERY)
+    @answers.schema(response_schemas.SERVER_EVACUATIONS)
     def index(self, req: typing.Any, server_id: str) -> dict[str, typing.Any]:
         """All evacuations of a server, newest first."""
         return {'evacuations': self._items(req, server_id)}
 
     @compat.wsgi.expected_errors((400, 404, 503))
     @compat.validation.query_schema(schemas.NO_QUERY)
+    @answers.schema(response_schemas.EVACUATION)
     def show(
         self, req: typing.Any, server_id: str, id: str
     ) -> dict[str, typing.Any]:
@@ -78,6 +82,7 @@ class EvacuationsController(compat.Controller):
 
     @compat.wsgi.expected_errors((400, 403))
     @compat.validation.query_schema(schemas.EVACUATIONS_QUERY)
+    @answers.schema(response_schemas.EVACUATIONS)
     def index(self, req: typing.Any) -> dict[str, typing.Any]:
         """Evacuations that match the filters, newest first, in pages."""
         ctxt = req.environ['nova.context']

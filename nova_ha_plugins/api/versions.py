@@ -66,10 +66,14 @@ def negotiate(headers: abc.MutableMapping[str, str]) -> str:
     return asked
 
 
+def number(version: str) -> typing.Any:
+    """Give a version as something that can be compared."""
+    return microversion_parse.parse_version_string(version)
+
+
 def at_least(req: typing.Any, wanted: str) -> bool:
     """Whether the answer to a request has what that version brought."""
-    parse = microversion_parse.parse_version_string
-    return bool(parse(negotiate(req.headers)) >= parse(wanted))
+    return bool(number(negotiate(req.headers)) >= number(wanted))
 
 
 def require(req: typing.Any, wanted: str) -> None:
