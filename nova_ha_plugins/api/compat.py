@@ -125,16 +125,25 @@ def evacuations(
     )
 
 
-def in_all_cells(
+def reader(ctxt: typing.Any) -> typing.Any:
+    """Give a session that reads in the cell of the context, for ``with``."""
+    return main_db.get_context_manager(ctxt).reader.using(ctxt)
+
+
+def each_cell(
     ctxt: typing.Any, function: typing.Any, *args: typing.Any
-) -> list[typing.Any]:
-    """Give what the function gives for each cell that answers."""
+) -> tuple[list[typing.Any], int]:
+    """Give what the function gives for each cell that answers.
+
+    Beside it, how many cells did not answer. All are asked at once.
+    """
     results = nova_context.scatter_gather_skip_cell0(ctxt, function, *args)
-    return [
+    answers = [
         result
         for result in results.values()
         if not nova_context.is_cell_failure_sentinel(result)
     ]
+    return answers, len(results) - len(answers)
 
 
 def compute_services_up(ctxt: typing.Any) -> dict[str, bool]:

@@ -86,7 +86,7 @@ def read_all_cells(
     found: dict[str, Evidence] = {}
     if server_uuids:
         uuids = sorted(set(server_uuids))
-        for result in compat.in_all_cells(ctxt, read_cell, uuids):
+        for result in compat.each_cell(ctxt, read_cell, uuids)[0]:
             for uuid, evidence in result.items():
                 # A server that was resized into another cell has left rows in
                 # the first one.
