@@ -107,7 +107,9 @@ def follow(
     if trace is None:
         trace = _begin(seen)
     elif trace.finished_at is not None:
-        return Followed(trace)
+        # What could not be delivered is told again.
+        untold = trace.told not in (END, ERROR)
+        return _tell(trace, now) if untold else Followed(trace)
     trace = _with_kind(trace, seen)
     trace = _with_phase(trace, seen, now)
     trace = _with_bytes(trace, seen, now)

@@ -17,6 +17,7 @@ import typing
 import sqlalchemy as sa
 
 from nova_ha_plugins.recovery import estimate
+from nova_ha_plugins.recovery import following
 from nova_ha_plugins.recovery import incident as core
 from nova_ha_plugins.recovery import progress
 from nova_ha_plugins.store import database
@@ -43,14 +44,10 @@ _PROOFS = frozenset(
     {core.FenceClass.CONFIRMED_OFF, core.FenceClass.OPERATOR_ATTESTED}
 )
 
-_GOING_ON = frozenset(
-    {progress.State.QUEUED, progress.State.RUNNING, progress.State.UNKNOWN}
-)
-_TOLD_TO_THE_END = frozenset({'end', 'error'})
+_TOLD_TO_THE_END = frozenset({following.END, following.ERROR})
 _FIELDS = frozenset(
     field.name for field in dataclasses.fields(values.EvacuationTrace)
 )
-_ORDER = {phase: number for number, phase in enumerate(progress.Phase)}
 
 
 class Evacuations:
@@ -70,10 +67,7 @@ class Evacuations:
         return found
 
     def open_evacuation_traces(self) -> tuple[values.EvacuationTrace, ...]:
-        """Evacuations that go on, or whose end nobody was told; oldest first.
-
-        Also one whose state is unknown.
-        """
+        """Those that go on, or whose end nobody was told; oldest first."""
         return self._traces(
             sa.select(_TABLE.c.document)
             .where(_TABLE.c.followed.is_(True))
@@ -121,7 +115,8 @@ class Evacuations:
             .where(ranked.c.rank_of_kind <= limit)
             .order_by(ranked.c.rank_of_kind)
         )
-        return tuple(_past(trace) for trace in found if trace.seconds)
+        pasts = (following.past_of(one) for one in found if one.seconds)
+        return tuple(past for past in pasts if past is not None)
 
     def fenced_since(self, host: str, at: float) -> bool:
         """Whether a host was switched off at that time or later, with proof.
@@ -184,7 +179,7 @@ def purge(connection: sa.Connection, before: float) -> int:
 
 def is_followed(trace: values.EvacuationTrace) -> bool:
     """Whether it goes on, or nobody was told yet that it ended."""
-    return trace.state in _GOING_ON or trace.told not in _TOLD_TO_THE_END
+    return trace.finished_at is None or trace.told not in _TOLD_TO_THE_END
 
 
 def _parts(
@@ -251,19 +246,6 @@ def _loads(text: str) -> values.EvacuationTrace:
     document = json.loads(text)
     return values.EvacuationTrace(
         **{name: document[name] for name in document if name in _FIELDS}
-    )
-
-
-def _past(trace: values.EvacuationTrace) -> estimate.Past:
-    boot = progress.Boot(trace.boot) if trace.boot else None
-    kind = estimate.Kind(boot, progress.Storage(trace.storage), trace.size)
-    known = [
-        (progress.Phase(name), seconds)
-        for name, seconds in trace.seconds.items()
-        if name in _ORDER
-    ]
-    return estimate.Past(
-        kind, tuple(sorted(known, key=lambda one: _ORDER[one[0]]))
     )
 
 
