@@ -9,6 +9,7 @@ import typing
 from oslo_versionedobjects import exception
 
 from nova_ha_plugins.objects import base
+from nova_ha_plugins.objects import evacuation
 from nova_ha_plugins.objects import fact
 from nova_ha_plugins.objects import host
 from nova_ha_plugins.objects import incident
@@ -21,7 +22,7 @@ class NewerReleaseError(ValueError):
 
 
 # Objects are known once their module is imported; these are all there are.
-MODULES = (fact, host, incident)
+MODULES = (evacuation, fact, host, incident)
 
 # Documents that are kept: the open incidents, and some facts and hosts.
 _REMEMBERED = 64

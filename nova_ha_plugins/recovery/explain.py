@@ -82,13 +82,13 @@ STALLED = {
     Reason.TASK_STATE_RESET: Why(
         'The server has no task any more and never arrived: its state was '
         'reset, or nova-compute was restarted on {there}.',
-        'See that no guest is left there, then evacuate it again.',
+        'Fence that host, then evacuate it again.',
     ),
     Reason.NO_TASK: Why(
         'The server has no task any more and no host has begun with it: its '
         'state was reset, or the request was lost.',
-        'See that nova-conductor and the message bus work, then evacuate it '
-        'again.',
+        'See that nova-conductor and the message bus work. To evacuate it '
+        'again takes the right to override the guard.',
     ),
     Reason.NO_ACTIVITY: Why(
         'Nova has written nothing about it for {minutes} minutes: it is slow '

@@ -27,6 +27,7 @@ from nova_ha_plugins.store import values
 # add a document of the new version to documents/, then change the hash here.
 FINGERPRINTS = {
     'HaBeat': '1.0-21d827924d280aa849ce28b2d11c5ca4',
+    'HaEvacuation': '1.1-d73bda9526ee2783771593610db641ad',
     'HaFact': '1.1-cc37f0afd031ac81626b85fcc416e1cd',
     'HaFenceRecord': '1.1-51f4b2101edee596471ba3e7b4627bc2',
     'HaHostRecord': '1.0-4aca21d24eb60f6bf4bddaf20d9298c7',
@@ -109,6 +110,7 @@ class TestObjects(unittest.TestCase):
                 incident.Move,
                 facts.Fact,
                 views.Beat,
+                views.Evacuation,
                 values.HostRecord,
             },
             stored,
@@ -200,6 +202,30 @@ class TestDocuments(unittest.TestCase):
         self.assertEqual(incident.FenceState.VOID, older.fence.state)
         self.assertIsNone(older.fence.evidence_class)
         self.assertEqual(facts.FactState.REJECTED, told.state)
+
+    def test_reader_of_the_first_notifications_gets_what_it_knows(self):
+        subject = documents.loads(
+            views.Evacuation, (STORED / 'HaEvacuation-1.1.json').read_text()
+        )
+
+        older = json.loads(documents.dumps(subject, '1.0'))
+
+        known = set(older['nova_ha_object.data'])
+        self.assertEqual('1.0', older['nova_ha_object.version'])
+        self.assertLessEqual({'progress', 'eta_seconds'}, known)
+        self.assertEqual(
+            {
+                'ahead',
+                'boot_source',
+                'eta_p90_seconds',
+                'eta_samples',
+                'explanation',
+                'phase_started_at',
+                'size_class',
+                'storage',
+            },
+            {field.name for field in dataclasses.fields(subject)} - known,
+        )
 
     def test_document_of_another_kind_is_refused(self):
         text = documents.dumps(values.HostRecord('cmp-1'))
