@@ -383,6 +383,125 @@ class StallTest(unittest.TestCase):
         )
 
 
+class CountedTest(unittest.TestCase):
+    """Within a phase the number moves with what was counted, only."""
+
+    def percent(self, task, **changes):
+        known = facts('pre-migrating', guest=guest(task), **changes)
+        return progress.assess(known).progress
+
+    def spawning(self, done, total, boot=progress.Boot.IMAGE):
+        return self.percent(
+            'rebuild_spawning',
+            boot=boot,
+            disk_total=total,
+            disk_processed=done,
+        )
+
+    def test_bytes_move_it_from_the_first_percent_of_spawning(self):
+        self.assertEqual(
+            [40, 52, 65, 77],
+            [self.spawning(done, 2**29) for done in range(0, 2**29, 2**27)],
+        )
+
+    def test_last_byte_is_not_yet_the_next_phase(self):
+        self.assertEqual(89, self.spawning(2**29, 2**29))
+
+    def test_no_count_leads_out_of_the_phase(self):
+        self.assertEqual(89, self.spawning(2**40, 2**29))
+        self.assertEqual(40, self.spawning(-5, 2**29))
+        self.assertEqual(40, self.spawning(None, 2**29))
+
+    def test_nothing_moves_where_nothing_is_copied_or_counted(self):
+        self.assertEqual(40, self.spawning(0, 0))
+        self.assertEqual(40, self.spawning(None, None))
+        self.assertEqual(40, self.spawning(2**28, 2**29, progress.Boot.VOLUME))
+
+    def test_volumes_move_it_while_they_are_prepared_and_connected(self):
+        for task, expected in (
+            ('rebuilding', [14, 17, 21, 24]),
+            ('rebuild_block_device_mapping', [25, 30, 35, 39]),
+        ):
+            self.assertEqual(
+                expected,
+                [
+                    self.percent(task, volumes_total=3, volumes_done=done)
+                    for done in range(4)
+                ],
+            )
+
+    def test_bytes_say_nothing_in_other_phases(self):
+        for task, percent in (('rebuilding', 14), (None, 90)):
+            self.assertEqual(
+                percent,
+                self.percent(task, disk_total=2**29, disk_processed=2**28),
+            )
+
+    def test_storage_is_what_the_destination_has_to_bring(self):
+        image, volume = progress.Boot.IMAGE, progress.Boot.VOLUME
+        for boot, total, expected in (
+            (image, None, progress.Storage.UNKNOWN),
+            (image, 0, progress.Storage.IN_PLACE),
+            (image, 2**29, progress.Storage.COPY),
+            (None, 2**29, progress.Storage.COPY),
+            (volume, None, progress.Storage.VOLUMES),
+            (volume, 2**29, progress.Storage.VOLUMES),
+        ):
+            known = facts('accepted', boot=boot, disk_total=total)
+            self.assertIs(expected, progress.storage_of(known))
+
+
+class AfterwardsTest(unittest.TestCase):
+    """A record that nova made again stays open; its server lives on."""
+
+    def assess(self, server, finished_at=1000.6, **changes):
+        event = progress.Event(1000.2, finished_at, 'Success')
+        return progress.assess(
+            facts('pre-migrating', guest=server, rebuild=event, **changes)
+        )
+
+    def test_success_stays_whatever_the_server_does_later(self):
+        for server in (
+            guest('resize_prep', host='dst'),
+            guest(None, host='elsewhere'),
+            guest('rebuilding', host='elsewhere'),
+            guest(None, vm='error', host='dst'),
+            None,
+        ):
+            found = self.assess(server, now=MUCH_LATER)
+            with self.subTest(str(server)):
+                self.assertEqual(
+                    (State.SUCCEEDED, Phase.DONE, 100), short(found)[:3]
+                )
+
+    def test_success_stays_when_the_server_is_evacuated_anew(self):
+        found = self.assess(
+            guest('rebuilding', host='dst'), rival=Rival.NEWER_OPEN
+        )
+
+        self.assertEqual(
+            (State.SUCCEEDED, Phase.DONE, 100, Reason.RECORD_LEFT_OPEN),
+            short(found),
+        )
+
+    def test_server_that_was_never_there_is_no_success_at_once(self):
+        # It was deleted on the way: nova ends the event well, and is about to
+        # close the record.
+        found = self.assess(None)
+
+        self.assertEqual(
+            (State.FAILED, Phase.FAILED, None, Reason.SERVER_DELETED),
+            short(found),
+        )
+
+    def test_event_without_a_destination_proves_no_arrival(self):
+        found = self.assess(
+            guest('rebuilding'), destination=None, now=MUCH_LATER
+        )
+
+        self.assertIsNot(State.SUCCEEDED, found.state)
+
+
 # ---- the whole way ----------------------------------------------------------
 
 # Each list goes forward: what nova writes, one write after the other. The
@@ -472,6 +591,43 @@ class ForwardTest(unittest.TestCase):
                 self.assertIn(TRUTH[read_second][1], (6,))
             last = found.progress
 
+    @hypothesis.settings(deadline=None, max_examples=300)
+    @hypothesis.given(
+        st.lists(st.tuples(MOMENT, st.integers(0, 64)), max_size=16),
+        st.sampled_from(list(progress.Boot)),
+        st.sampled_from([0, 1, 3, 2**29]),
+        MOMENT,
+        st.integers(0, 5),
+    )
+    def test_percent_never_goes_back_while_counts_go_forward(
+        self, looks, boot, total, measured_from, volumes
+    ):
+        last = 0
+        for moment, share in sorted(looks):
+            record, server, events = TRUTH[moment]
+            status, destination = RECORDS[record]
+            measured = moment >= measured_from
+            found = progress.assess(
+                facts(
+                    status,
+                    destination=destination,
+                    guest=GUESTS[server],
+                    schedule=EVENTS[events][0],
+                    rebuild=EVENTS[events][1],
+                    boot=boot,
+                    disk_total=total if measured else None,
+                    disk_processed=total * share // 64 if measured else None,
+                    volumes_total=volumes,
+                    volumes_done=volumes * share // 64,
+                )
+            )
+
+            self.assertGreaterEqual(found.progress, last, found)
+            self.assertEqual(
+                found.state is State.SUCCEEDED, found.progress == 100
+            )
+            last = found.progress
+
     @hypothesis.given(
         st.sampled_from(
             'accepted pre-migrating done completed error failed odd'.split()
@@ -493,10 +649,24 @@ class ForwardTest(unittest.TestCase):
         st.sampled_from([None, True, False]),
         st.sampled_from(list(Rival)),
         st.sampled_from([JUST_NOW, LATER, MUCH_LATER]),
+        st.lists(
+            st.one_of(st.none(), st.integers(-9, 2**41)),
+            min_size=4,
+            max_size=4,
+        ),
     )
     @hypothesis.settings(deadline=None, max_examples=800)
     def test_whatever_nova_says_the_answer_is_consistent(
-        self, status, destination, server, schedule, rebuild, up, rival, now
+        self,
+        status,
+        destination,
+        server,
+        schedule,
+        rebuild,
+        up,
+        rival,
+        now,
+        counts,
     ):
         found = progress.assess(
             facts(
@@ -508,6 +678,10 @@ class ForwardTest(unittest.TestCase):
                 destination_up=up,
                 rival=rival,
                 now=now,
+                disk_total=counts[0],
+                disk_processed=counts[1],
+                volumes_total=counts[2],
+                volumes_done=counts[3],
             )
         )
 
@@ -521,6 +695,12 @@ class ForwardTest(unittest.TestCase):
             self.assertFalse(found.stalled)
         if found.stalled or found.state is State.FAILED:
             self.assertIsNotNone(found.reason)
+        if found.progress is not None:
+            order = [*progress.PERCENT.values(), 101]
+            first = progress.PERCENT[found.phase]
+            self.assertIn(
+                found.progress, range(first, order[order.index(first) + 1])
+            )
 
 
 if __name__ == '__main__':
