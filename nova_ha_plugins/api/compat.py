@@ -22,12 +22,15 @@ from nova.db.main import api as main_db
 from nova.db.main import models
 from nova import exception
 from nova import objects
+from nova.policies import evacuate as evacuate_policies
 import nova.policy
 from nova import servicegroup
 from oslo_policy import policy
+import sqlalchemy as sa
 
 __all__ = (
     'CONF',
+    'EVACUATE_RULE',
     'Controller',
     'Fault',
     'Mapper',
@@ -44,6 +47,7 @@ __all__ = (
 )
 
 CONF = nova.conf.CONF
+EVACUATE_RULE = evacuate_policies.BASE_POLICY_NAME
 Mapper = openstack.ProjectMapper
 Controller = wsgi.Controller
 Fault = wsgi.Fault
@@ -76,6 +80,21 @@ def nova_enforcer() -> policy.Enforcer:
 def answer_validator(schema: dict[str, typing.Any]) -> typing.Any:
     """Give a validator with nova's formats, to be used again and again."""
     return validators._SchemaValidator(schema).validator
+
+
+def action_of(body: bytes) -> str | None:
+    """Give which action nova takes a body to ask for, None for none."""
+    try:
+        return str(wsgi.action_peek(body))
+    except (
+        exception.MalformedRequestBody,
+        # What is no object, and what is nested too deeply: nova stumbles
+        # over it in the same way.
+        AttributeError,
+        TypeError,
+        RecursionError,
+    ):
+        return None
 
 
 def server(ctxt: typing.Any, server_id: str) -> typing.Any:
@@ -130,6 +149,11 @@ def reader(ctxt: typing.Any) -> typing.Any:
     return main_db.get_context_manager(ctxt).reader.using(ctxt)
 
 
+def writer(ctxt: typing.Any) -> typing.Any:
+    """Give a session that writes in the cell of the context, for ``with``."""
+    return main_db.get_context_manager(ctxt).writer.using(ctxt)
+
+
 def each_cell(
     ctxt: typing.Any, function: typing.Any, *args: typing.Any
 ) -> tuple[list[typing.Any], int]:
@@ -146,15 +170,31 @@ def each_cell(
     return answers, len(results) - len(answers)
 
 
-def compute_services_up(ctxt: typing.Any) -> dict[str, bool]:
-    """Tell of each nova-compute of the cell whether nova takes it for up."""
-    group = servicegroup.API()
-    services = objects.ServiceList.get_by_binary(
-        ctxt, 'nova-compute', include_disabled=True
+def compute_services_up(
+    session: typing.Any, hosts: abc.Sequence[str]
+) -> dict[str, bool]:
+    """Tell whether nova takes the nova-compute of these hosts for up.
+
+    :param session: one that reads in the cell of the hosts.
+    """
+    model = models.Service
+    rows = session.execute(
+        sa.select(
+            model.host,
+            model.binary,
+            model.topic,
+            model.forced_down,
+            model.last_seen_up,
+            model.created_at,
+        ).where(
+            model.binary == 'nova-compute',
+            model.deleted == 0,
+            model.host.in_(hosts),
+        )
     )
+    group = servicegroup.API()
     return {
-        service.host: bool(group.service_is_up(service))
-        for service in services
+        row.host: bool(group.service_is_up(dict(row._mapping))) for row in rows
     }
 
 

@@ -2,30 +2,23 @@
 
 """The resources that show evacuations: of one server, and of the cloud."""
 
+import datetime
 import typing
 
 from oslo_db import exception as db_exception
+from oslo_utils import timeutils
 from webob import exc
 
 from nova_ha_plugins.api import answers
 from nova_ha_plugins.api import compat
-from nova_ha_plugins.api import evidence
 from nova_ha_plugins.api import policies
+from nova_ha_plugins.api import reading
 from nova_ha_plugins.api import response_schemas
 from nova_ha_plugins.api import schemas
+from nova_ha_plugins.api import told
+from nova_ha_plugins.api import versions
 from nova_ha_plugins.api import views
 from nova_ha_plugins.recovery import progress
-
-# What a record with this status can turn out to be; spares reading records
-# that cannot match. States that are not here can have any status.
-_OPEN = ('accepted', 'pre-migrating', 'completed')
-_STATUSES_OF_STATE = {
-    progress.State.QUEUED: _OPEN,
-    progress.State.RUNNING: _OPEN,
-    progress.State.SUPERSEDED: _OPEN,
-    progress.State.SUCCEEDED: ('done', *_OPEN),
-    progress.State.FAILED: ('error', 'failed', *_OPEN),
-}
 
 # Records that are read at a time when most of them may not be wanted.
 _SEARCH_PAGE = 200
@@ -67,32 +60,30 @@ class ServerEvacuationsController(compat.Controller):
             with_host = ctxt.can(
                 policies.EVACUATIONS_SHOW_HOST, target=target, fatal=False
             )
-            records = compat.evacuations_of(ctxt, server.uuid)
-            found = evidence.read_cell(ctxt, [server.uuid])
+            found = told.of_server(ctxt, server.uuid)
         except db_exception.DBError as error:
             raise _cell_down(server_id) from error
-        return [
-            _item(record, found, with_host=bool(with_host))
-            for record in records
-        ]
+        return _shown(req, found, with_host=bool(with_host))
 
 
 class EvacuationsController(compat.Controller):
     """``/os-evacuations``: all servers, all cells."""
 
-    @compat.wsgi.expected_errors((400, 403))
+    @compat.wsgi.expected_errors((400, 403, 503))
     @compat.validation.query_schema(schemas.EVACUATIONS_QUERY)
     @answers.schema(response_schemas.EVACUATIONS)
     def index(self, req: typing.Any) -> dict[str, typing.Any]:
         """Evacuations that match the filters, newest first, in pages."""
         ctxt = req.environ['nova.context']
         ctxt.can(policies.EVACUATIONS_INDEX, target={})
-        with_host = ctxt.can(
-            policies.EVACUATIONS_SHOW_HOST, target={}, fatal=False
+        with_host = bool(
+            ctxt.can(policies.EVACUATIONS_SHOW_HOST, target={}, fatal=False)
         )
         limit, marker = compat.common.get_limit_and_marker(req)
-        wanted = _Filter(req.GET)
-        if wanted.by_host and not with_host:
+        filters = _filters_of(req.GET)
+        if not with_host and (
+            filters.source or filters.destination or filters.host
+        ):
             # The answer would say what the fields do not.
             raise exc.HTTPForbidden(
                 explanation=(
@@ -100,129 +91,114 @@ class EvacuationsController(compat.Controller):
                     'without it evacuations cannot be filtered by host'
                 )
             )
-        items: list[dict[str, typing.Any]] = []
-        size = wanted.page_size(limit)
-        more = limit > 0
-        while more and len(items) < limit:
-            records = self._page(ctxt, wanted.for_nova(), size, marker)
-            more = len(records) == size
-            if records:
-                marker = records[-1].uuid
-            items += self._matching(ctxt, records, wanted, bool(with_host))
-        answer: dict[str, typing.Any] = {'evacuations': items[:limit]}
-        if items and (more or len(items) > limit):
-            last = items[:limit][-1]['uuid']
+        found, more = _search(ctxt, filters, limit, marker)
+        answer: dict[str, typing.Any] = {
+            'evacuations': _shown(req, found, with_host=with_host)
+        }
+        if found and more:
             answer['evacuations_links'] = [
-                compat.next_page_link(req, last, 'os-evacuations')
+                compat.next_page_link(
+                    req, found[-1].record.uuid, 'os-evacuations'
+                )
             ]
         return answer
 
-    def _page(
-        self,
-        ctxt: typing.Any,
-        filters: dict[str, typing.Any],
-        limit: int,
-        marker: str | None,
-    ) -> list[typing.Any]:
-        try:
-            return compat.evacuations(ctxt, filters, limit, marker)
-        except compat.exception.MarkerNotFound as error:
-            raise exc.HTTPBadRequest(
-                explanation=error.format_message()
-            ) from error
 
-    def _matching(
-        self,
-        ctxt: typing.Any,
-        records: list[typing.Any],
-        wanted: '_Filter',
-        with_host: bool,
-    ) -> list[dict[str, typing.Any]]:
-        records = [record for record in records if wanted.allows(record)]
-        found = evidence.read_all_cells(
-            ctxt, [record.instance_uuid for record in records]
+def _filters_of(query: typing.Any) -> reading.Filters:
+    since = _time_of(query, 'changes-since')
+    before = _time_of(query, 'changes-before')
+    if since is not None and before is not None and before < since:
+        raise exc.HTTPBadRequest(
+            explanation=(
+                f"'changes-since' is {query['changes-since']!r}, expected no "
+                "later time than 'changes-before', which is "
+                f'{query["changes-before"]!r}'
+            )
         )
-        items = [
-            _item(record, found, with_host=with_host) for record in records
-        ]
-        return [item for item in items if wanted.allows_state(item['state'])]
+    return reading.Filters(
+        states=frozenset(map(progress.State, query.getall('state'))),
+        statuses=frozenset(query.getall('status')),
+        source=query.get('source_compute'),
+        destination=query.get('dest_compute'),
+        host=query.get('host'),
+        server=query.get('instance_uuid'),
+        changes_since=since,
+        changes_before=before,
+    )
 
 
-class _Filter:
-    """What the query asks for, in nova's words and then exactly.
+def _time_of(query: typing.Any, name: str) -> datetime.datetime | None:
+    if name not in query:
+        return None
+    at: datetime.datetime = timeutils.normalize_time(
+        timeutils.parse_isotime(query[name])
+    )
+    return at
 
-    Nova's own query knows no ``dest_compute`` and takes only one of ``host``
-    and ``source_compute``; so it gets a wider question, and each record is
-    looked at again.
+
+def _search(
+    ctxt: typing.Any,
+    filters: reading.Filters,
+    limit: int,
+    marker: str | None,
+) -> tuple[list[told.Told], bool]:
+    """Give evacuations until there are enough, and whether there are more.
+
+    A database cannot tell the state of an evacuation for certain, so more
+    records than wanted may have to be looked at.
     """
+    found: list[told.Told] = []
+    size = limit
+    if filters.states:
+        size = min(max(limit, _SEARCH_PAGE), compat.CONF.api.max_limit)
+    more = limit > 0
+    while more and len(found) < limit:
+        records = _page(ctxt, filters, size, marker)
+        more = len(records) == size
+        if records:
+            marker = records[-1].uuid
+        found += [
+            each
+            for each in told.of_all_cells(ctxt, records)
+            if not filters.states or each.found.state in filters.states
+        ]
+        # Hardly any was wanted: do not ask for thousands in small steps.
+        size = min(size * 2, compat.CONF.api.max_limit)
+    return found[:limit], more or len(found) > limit
 
-    def __init__(self, query: typing.Any) -> None:
-        self.states = frozenset(query.getall('state'))
-        self.statuses = frozenset(query.getall('status'))
-        self.source = query.get('source_compute')
-        self.destination = query.get('dest_compute')
-        self.host = query.get('host')
-        self.server = query.get('instance_uuid')
 
-    @property
-    def by_host(self) -> bool:
-        """Tell whether what is found depends on hosts."""
-        return bool(self.source or self.destination or self.host)
-
-    def for_nova(self) -> dict[str, typing.Any]:
-        """Filters that lose nothing that is wanted."""
-        filters: dict[str, typing.Any] = {}
-        if self.server:
-            filters['instance_uuid'] = self.server
-        if self.source:
-            filters['source_compute'] = self.source
-        elif self.host or self.destination:
-            filters['host'] = self.host or self.destination
-        if self.statuses:
-            filters['status'] = sorted(self.statuses)
-        elif self.states and self.states <= set(_STATUSES_OF_STATE):
-            filters['status'] = sorted(
-                {
-                    status
-                    for state, statuses in _STATUSES_OF_STATE.items()
-                    if state in self.states
-                    for status in statuses
-                }
+def _page(
+    ctxt: typing.Any,
+    filters: reading.Filters,
+    size: int,
+    marker: str | None,
+) -> reading.Page:
+    try:
+        page = reading.page(ctxt, filters, size, marker)
+    except compat.exception.MarkerNotFound as error:
+        raise exc.HTTPBadRequest(explanation=error.format_message()) from error
+    except reading.MarkerUnreadable as error:
+        raise exc.HTTPServiceUnavailable(
+            explanation=f'{error}; try again later'
+        ) from error
+    if page.cells_down and not page.cells_up:
+        raise exc.HTTPServiceUnavailable(
+            explanation=(
+                f'None of the {page.cells_down} cells answered: which '
+                'evacuations there are is unknown, try again later'
             )
-        return filters
-
-    def page_size(self, limit: int) -> int:
-        """Give how many records to read for that many wanted ones."""
-        if not (self.states or self.host or self.destination):
-            return limit
-        return min(max(limit, _SEARCH_PAGE), compat.CONF.api.max_limit)
-
-    def allows(self, record: typing.Any) -> bool:
-        """Tell whether the record of nova is wanted."""
-        hosts = (record.source_compute, record.dest_compute)
-        return (
-            (not self.source or record.source_compute == self.source)
-            and (
-                not self.destination or record.dest_compute == self.destination
-            )
-            and (not self.host or self.host in hosts)
         )
-
-    def allows_state(self, state: str) -> bool:
-        """Tell whether what the record turned out to be is wanted."""
-        return not self.states or state in self.states
+    return page
 
 
-def _item(
-    record: typing.Any,
-    found: dict[str, evidence.Evidence],
-    *,
-    with_host: bool,
-) -> dict[str, typing.Any]:
-    known = found.get(record.instance_uuid) or evidence.Evidence()
-    facts = evidence.facts_of(record, known)
-    assessment = progress.assess(facts)
-    return views.evacuation(record, facts, assessment, with_host=with_host)
+def _shown(
+    req: typing.Any, found: list[told.Told], *, with_host: bool
+) -> list[dict[str, typing.Any]]:
+    later = versions.at_least(req, versions.PROGRESS)
+    return [
+        views.evacuation(each, with_host=with_host, later=later)
+        for each in found
+    ]
 
 
 def _cell_down(server_id: str) -> exc.HTTPServiceUnavailable:

@@ -21,7 +21,8 @@ from nova_ha_plugins.recovery import progress
 EVENT_SCHEDULE = 'rebuild_server'
 EVENT_REBUILD = 'compute_rebuild_instance'
 
-_ENDED = ('done', 'error', 'failed')
+# The status alone tells how these ended.
+ENDED_STATUSES = ('done', 'error', 'failed')
 _RETURNED = 'completed'
 
 
@@ -269,7 +270,7 @@ def _could_be(
         progress.State.FAILED: sa.or_(
             model.status.in_(('error', 'failed')), is_open, returned
         ),
-        progress.State.UNKNOWN: model.status.not_in(_ENDED),
+        progress.State.UNKNOWN: model.status.not_in(ENDED_STATUSES),
     }
     conditions[progress.State.RUNNING] = conditions[progress.State.QUEUED]
     return sa.or_(*(conditions[state] for state in sorted(states)))

@@ -103,7 +103,7 @@ def _listed(item: dict[str, Schema], *, in_pages: bool) -> Schema:
     return _object(properties, optional=frozenset({'evacuations_links'}))
 
 
-_ITEMS = {versions.MINIMUM: _first_item}
+_ITEMS = {versions.MINIMUM: _first_item, versions.PROGRESS: _second_item}
 
 EVACUATION = {version: _shown(item) for version, item in _ITEMS.items()}
 SERVER_EVACUATIONS = {

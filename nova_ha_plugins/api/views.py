@@ -2,13 +2,16 @@
 
 """The shape of an evacuation in an answer: nova's migration fields, then ours.
 
-A field that nothing measures yet is null; nothing is invented.
+A field that nothing measures yet is null; nothing is invented. Times are text
+already: to find out again and again what each value is takes the serializer
+longer than all that is done here.
 """
 
 import datetime
+import math
 import typing
 
-from nova_ha_plugins.recovery import progress
+from nova_ha_plugins.api import told
 
 # The operator's business: null for who has no right to see hosts. Nova's
 # record carries the user and project of who *asked* for the evacuation. Its
@@ -23,21 +26,19 @@ _HOST_FIELDS = (
     'user_id',
     'project_id',
 )
+_NO_HOST = dict.fromkeys(_HOST_FIELDS)
 
 
 def evacuation(
-    record: typing.Any,
-    facts: progress.Facts,
-    found: progress.Assessment,
-    *,
-    with_host: bool,
+    subject: told.Told, *, with_host: bool, later: bool
 ) -> dict[str, typing.Any]:
     """One evacuation as a dictionary.
 
-    :param record: a ``nova.objects.Migration``.
+    :param later: whether with what version 1.2 brought.
     """
+    record, facts, found = subject.record, subject.facts, subject.found
     item = {
-        'id': None,
+        **(_hosts(record) if with_host else _NO_HOST),
         'uuid': record.uuid,
         'server_uuid': record.instance_uuid,
         'migration_type': record.migration_type,
@@ -48,45 +49,70 @@ def evacuation(
         'disk_total_bytes': record.disk_total,
         'disk_processed_bytes': record.disk_processed,
         'disk_remaining_bytes': record.disk_remaining,
-        'created_at': record.created_at,
-        'updated_at': record.updated_at,
-        'state': str(found.state),
-        'phase': str(found.phase),
+        'created_at': _text(record.created_at),
+        'updated_at': _text(record.updated_at),
+        'state': found.state.value,
+        'phase': found.phase.value,
         'progress': found.progress,
         'stalled': found.stalled,
-        'reason': str(found.reason) if found.reason else None,
+        'reason': found.reason.value if found.reason else None,
         'source_cleaned': found.source_cleaned,
-        'volumes_total': None,
-        'volumes_done': None,
+        'volumes_total': facts.volumes_total,
+        'volumes_done': facts.volumes_done,
         'eta_seconds': None,
-        'started_at': _started_at(facts),
-        'finished_at': _finished_at(facts, found),
+        # When the destination began to work.
+        'started_at': moment(
+            facts.rebuild.started_at if facts.rebuild else None
+        ),
+        'finished_at': moment(subject.finished_at),
     }
-    for name in _HOST_FIELDS:
-        item[name] = getattr(record, name) if with_host else None
+    if subject.left is not None:
+        item['eta_seconds'] = whole(subject.left.p50)
+    if later:
+        item.update(_later(subject, with_host=with_host))
     return item
 
 
-def _started_at(facts: progress.Facts) -> datetime.datetime | None:
-    """When the destination began to work."""
-    if facts.rebuild is None:
-        return None
-    return _time(facts.rebuild.started_at)
+def _hosts(record: typing.Any) -> dict[str, typing.Any]:
+    return {
+        'id': record.id,
+        'source_compute': record.source_compute,
+        'source_node': record.source_node,
+        'dest_compute': record.dest_compute,
+        'dest_node': record.dest_node,
+        'dest_host': record.dest_host,
+        'user_id': record.user_id,
+        'project_id': record.project_id,
+    }
 
 
-def _finished_at(
-    facts: progress.Facts, found: progress.Assessment
-) -> datetime.datetime | None:
-    """When the work ended; not ``updated_at``, which a return moves."""
-    if found.state not in (progress.State.SUCCEEDED, progress.State.FAILED):
-        return None
-    for event in (facts.rebuild, facts.schedule):
-        if event is not None and event.finished_at is not None:
-            return _time(event.finished_at)
-    return None
+def _later(subject: told.Told, *, with_host: bool) -> dict[str, typing.Any]:
+    left, kind = subject.left, subject.kind
+    return {
+        'eta_p90_seconds': None if left is None else whole(left.p90),
+        'eta_samples': None if left is None else left.samples,
+        'explanation': subject.explanation(with_host=with_host),
+        'storage': kind.storage.value,
+        'boot_source': kind.boot.value if kind.boot else None,
+        'size_class': kind.size or None,
+        'ahead': subject.facts.ahead,
+        'phase_started_at': moment(subject.phase_since),
+    }
 
 
-def _time(seconds: float | None) -> datetime.datetime | None:
+def whole(seconds: float) -> int:
+    """Give whole seconds; 0 only when nothing is left."""
+    return max(math.ceil(seconds), 0)
+
+
+def moment(seconds: float | None) -> str | None:
+    """Give the text of a time in seconds since the epoch."""
     if seconds is None:
         return None
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    # In the format of nova's other times, which has no zone and is UTC.
+    at = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return at.replace(tzinfo=None).isoformat(timespec='microseconds')
+
+
+def _text(at: datetime.datetime | None) -> str | None:
+    return None if at is None else at.isoformat(timespec='microseconds')

@@ -6,9 +6,11 @@ import threading
 import time
 
 import fixtures
+from nova import conf
 from nova import exception
 from nova.virt import fake
 
+from nova_ha_plugins.conf import nova_progress
 from tests.functional.nova import base
 
 UNKNOWN = '5d4c2f6e-0000-4000-8000-000000000001'
@@ -114,6 +116,9 @@ class FollowTest(base.NovaTestCase):
         self.assertIsNone(last['progress'])
 
     def test_dead_destination_stalls_and_a_second_evacuation_supersedes(self):
+        # Only nova itself would begin a second one here.
+        nova_progress.register_opts(conf.CONF)
+        self.flags(guard=False, group=nova_progress.GROUP)
         self.start_hosts('host1', 'host2', 'host3')
         server = self.boot('host1')
         self.kill('host1')
