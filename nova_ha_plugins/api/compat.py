@@ -15,7 +15,6 @@ from nova.api.openstack import wsgi
 from nova.api import validation
 from nova.api.validation import validators
 from nova.compute import api as compute_api
-from nova.compute import migration_list
 import nova.conf
 from nova import context as nova_context
 from nova.db.main import api as main_db
@@ -25,6 +24,7 @@ from nova import objects
 from nova.policies import evacuate as evacuate_policies
 import nova.policy
 from nova import servicegroup
+from oslo_db import exception as db_exception
 from oslo_policy import policy
 import sqlalchemy as sa
 
@@ -53,6 +53,10 @@ Controller = wsgi.Controller
 Fault = wsgi.Fault
 Request = wsgi.Request
 Resource = wsgi.Resource
+
+
+class CellDown(db_exception.DBError):
+    """The database of a cell does not answer, as nova found out."""
 
 
 def register_rules(rules: abc.Sequence[policy.RuleDefault]) -> None:
@@ -101,47 +105,15 @@ def server(ctxt: typing.Any, server_id: str) -> typing.Any:
     """Give the server and leave the context at the server's cell.
 
     :raises webob.exc.HTTPNotFound: if there is none that the caller may see.
+    :raises CellDown: if its cell does not answer.
     """
-    return common.get_instance(compute_api.API(), ctxt, server_id)
-
-
-def evacuations_of(ctxt: typing.Any, server_id: str) -> list[typing.Any]:
-    """Give the evacuation records of a server, newest first.
-
-    :param ctxt: a context that is at the server's cell.
-    """
-    return [
-        record
-        for record in objects.MigrationList.get_by_filters(
-            ctxt,
-            {'migration_type': 'evacuation', 'instance_uuid': server_id},
-            sort_keys=['created_at', 'id'],
-            sort_dirs=['desc', 'desc'],
-        )
-        if not record.hidden
-    ]
-
-
-def evacuations(
-    ctxt: typing.Any,
-    filters: dict[str, typing.Any],
-    limit: int,
-    marker: str | None,
-) -> list[typing.Any]:
-    """Give evacuation records of all cells, newest first.
-
-    :raises nova.exception.MarkerNotFound: if no record has that uuid.
-    """
-    return list(
-        migration_list.get_migration_objects_sorted(
-            ctxt,
-            {**filters, 'migration_type': 'evacuation', 'hidden': False},
-            limit,
-            marker,
-            ['created_at', 'id'],
-            ['desc', 'desc'],
-        )
-    )
+    try:
+        return common.get_instance(compute_api.API(), ctxt, server_id)
+    except exception.NovaException as error:
+        # Nova has no class of its own for it, and would answer 500.
+        if type(error) is not exception.NovaException:
+            raise
+        raise CellDown(error) from error
 
 
 def reader(ctxt: typing.Any) -> typing.Any:

@@ -7,6 +7,7 @@ from nova_ha_plugins.api import compat
 from nova_ha_plugins.api import evacuations
 from nova_ha_plugins.api import incidents
 from nova_ha_plugins.api import instance_ha
+from nova_ha_plugins.api import progress_report
 
 _SERVER = '/servers/{server_id}/evacuations'
 _HA = '/os-instance-ha'
@@ -18,6 +19,12 @@ ROUTES = (
         'GET',
         evacuations.ServerEvacuationsController,
         'show',
+    ),
+    (
+        _SERVER + '/{id}/progress',
+        'PUT',
+        progress_report.ProgressReportController,
+        'update',
     ),
     ('/os-evacuations', 'GET', evacuations.EvacuationsController, 'index'),
     (_HA, 'GET', instance_ha.InstanceHAController, 'index'),
