@@ -17,6 +17,7 @@ from nova_ha_plugins.conf import nova
 from nova_ha_plugins.conf import nova_ha
 from nova_ha_plugins.conf import nova_progress
 from nova_ha_plugins.conf import probe
+from nova_ha_plugins.conf import progress
 from nova_ha_plugins.conf import webhook
 
 Listed = list[tuple[cfg.OptGroup, list[cfg.Opt]]]
@@ -30,6 +31,7 @@ _ENGINE_GROUPS = (
     probe,
     networks,
     evacuation,
+    progress,
     nova,
     webhook,
 )

@@ -6,6 +6,7 @@ from concurrent import futures
 import functools
 from importlib import metadata
 import os
+import socket
 import threading
 import time
 import typing
@@ -17,6 +18,7 @@ from oslo_log import log
 from nova_ha_plugins.conf import policies
 from nova_ha_plugins.engine import context
 from nova_ha_plugins.engine import coordination
+from nova_ha_plugins.engine import following
 from nova_ha_plugins.engine import loop
 from nova_ha_plugins.engine import probe
 from nova_ha_plugins.engine import standing
@@ -155,6 +157,9 @@ class EngineService(cotyledon.Service):
             for name in ('recovery', 'map')
         )
         engine = loop.Engine(ctx, pool, eyes, readers)
+        follows = following.Following(
+            self.conf, lease, self.conf.engine.host or socket.gethostname()
+        )
         try:
             while not self._stop.is_set():
                 self._open_again(stands, eyes)
@@ -167,6 +172,7 @@ class EngineService(cotyledon.Service):
             ctx.stopping.set()
             _end_now(str(error))
         ctx.stopping.set()
+        follows.stop()
         readers.shutdown(wait=True, cancel_futures=True)
         pool.shutdown(wait=True)
 

@@ -6,6 +6,7 @@ The rule: a call is made once. A 4xx is ``Refused``, in the other side's own
 words; everything that does not say what happened is ``Unanswered``.
 """
 
+import collections.abc
 import json
 import time
 import typing
@@ -87,16 +88,20 @@ class Client:
         path: str,
         what: str,
         *,
-        params: dict[str, str] | None = None,
+        params: collections.abc.Mapping[str, typing.Any] | None = None,
         microversion: str | None = None,
+        headers: dict[str, str] | None = None,
     ) -> dict[str, typing.Any]:
         """Return the JSON object at a path.
 
         :param what: completes 'Nova refused to ...'.
+        :param params: a value that is a list is a repeated one.
         :raises doors.Refused: answered with 4xx.
         :raises doors.Unanswered: no answer, or none that can be understood.
         """
-        text = self._call('GET', path, what, None, params, microversion)
+        text = self._call(
+            'GET', path, what, None, params, microversion, headers
+        )
         try:
             document = json.loads(text)
         except ValueError:
@@ -132,7 +137,7 @@ class Client:
         path: str,
         what: str,
         document: dict[str, typing.Any] | None,
-        params: dict[str, str] | None,
+        params: collections.abc.Mapping[str, typing.Any] | None,
         microversion: str | None,
         headers: dict[str, str] | None = None,
     ) -> str:

@@ -44,6 +44,7 @@ _PROOFS = frozenset(
     {core.FenceClass.CONFIRMED_OFF, core.FenceClass.OPERATOR_ATTESTED}
 )
 
+_DAY = 86400.0
 _TOLD_TO_THE_END = frozenset({following.END, following.ERROR})
 _FIELDS = frozenset(
     field.name for field in dataclasses.fields(values.EvacuationTrace)
@@ -117,6 +118,14 @@ class Evacuations:
         )
         pasts = (following.past_of(one) for one in found if one.seconds)
         return tuple(past for past in pasts if past is not None)
+
+    def purge_evacuations(self, days: float) -> int:
+        """How many were forgotten that ended and were not seen for long."""
+
+        def work(connection: sa.Connection) -> int:
+            return purge(connection, self._db.now(connection) - days * _DAY)
+
+        return self._db.write(work)
 
     def fenced_since(self, host: str, at: float) -> bool:
         """Whether a host was switched off at that time or later, with proof.
