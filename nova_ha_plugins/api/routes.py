@@ -8,6 +8,7 @@ from nova_ha_plugins.api import evacuations
 from nova_ha_plugins.api import incidents
 from nova_ha_plugins.api import instance_ha
 from nova_ha_plugins.api import progress_report
+from nova_ha_plugins.api import summary
 
 _SERVER = '/servers/{server_id}/evacuations'
 _HA = '/os-instance-ha'
@@ -27,6 +28,12 @@ ROUTES = (
         'update',
     ),
     ('/os-evacuations', 'GET', evacuations.EvacuationsController, 'index'),
+    (
+        '/os-evacuations/summary',
+        'GET',
+        summary.SummaryController,
+        'index',
+    ),
     (_HA, 'GET', instance_ha.InstanceHAController, 'index'),
     (_HA + '/action', 'POST', instance_ha.InstanceHAController, 'action'),
     (_HA + '/facts/{id}', 'GET', instance_ha.FactsController, 'show'),

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""``/os-evacuations/summary``: how far the servers of each host are."""
+
+import datetime
+import time
+import typing
+
+from oslo_utils import timeutils
+from webob import exc
+
+from nova_ha_plugins.api import answers
+from nova_ha_plugins.api import backend
+from nova_ha_plugins.api import compat
+from nova_ha_plugins.api import policies
+from nova_ha_plugins.api import reading
+from nova_ha_plugins.api import response_schemas
+from nova_ha_plugins.api import schemas
+from nova_ha_plugins.api import tally
+from nova_ha_plugins.api import told
+from nova_ha_plugins.api import versions
+
+# What belongs to the failure that an operator looks at now.
+_WAVE = datetime.timedelta(hours=24)
+
+# For so long nobody waits again for a store that did not answer.
+_AWAY_SECONDS = 30.0
+
+# Records that are told at a time.
+_PAGE = 1000
+
+
+class SummaryController(compat.Controller):
+    """``/os-evacuations/summary``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._away_until = 0.0
+
+    @compat.wsgi.expected_errors((400, 403, 404, 503))
+    @compat.validation.query_schema(schemas.SUMMARY_QUERY)
+    @answers.schema(response_schemas.SUMMARY)
+    def index(self, req: typing.Any) -> dict[str, typing.Any]:
+        """Counts by state, percent and time left of each source host."""
+        versions.require(req, versions.PROGRESS)
+        ctxt = req.environ['nova.context']
+        ctxt.can(policies.EVACUATIONS_SUMMARY, target={})
+        # The answer is about hosts.
+        ctxt.can(policies.EVACUATIONS_SHOW_HOST, target={})
+        source = req.GET.get('source_compute')
+        page, evacuations = _find(ctxt, source, req.GET.get('changes-since'))
+        rows = tally.hosts(evacuations, self._planned(source))
+        return {
+            'evacuations_summary': {
+                'hosts': rows,
+                'cells_down': page.cells_down,
+            }
+        }
+
+    def _planned(self, source: str | None) -> dict[str, frozenset[str]] | None:
+        """Give the servers to be evacuated of each host, None if unknown."""
+        if time.monotonic() < self._away_until:
+            return None
+        try:
+            with backend.store() as store:
+                planned = tally.planned_of(store.open_incidents())
+        except exc.HTTPServiceUnavailable:
+            self._away_until = time.monotonic() + _AWAY_SECONDS
+            return None
+        return {
+            host: servers
+            for host, servers in planned.items()
+            if source in (None, host)
+        }
+
+
+def _find(
+    ctxt: typing.Any, source: str | None, changes_since: str | None
+) -> tuple[reading.Page, list[told.Told]]:
+    """Give the newest evacuation of each server from each host.
+
+    Only those that somebody asks for now, unless the query names a time:
+    begun within a day, or not ended since.
+    """
+    since = fresh = None
+    if changes_since is not None:
+        since = timeutils.normalize_time(
+            timeutils.parse_isotime(changes_since)
+        )
+    else:
+        fresh = timeutils.utcnow() - _WAVE
+    page = reading.page(
+        ctxt,
+        reading.Filters(source=source, changes_since=since, fresh_since=fresh),
+    )
+    if page.cells_down and not page.cells_up:
+        raise exc.HTTPServiceUnavailable(
+            explanation=(
+                f'None of the {page.cells_down} cells answered: which '
+                'evacuations there are is unknown, try again later'
+            )
+        )
+    newest: dict[tuple[str | None, str], reading.Record] = {}
+    for record in page:
+        key = record.source_compute, record.instance_uuid
+        newest.setdefault(key, record)
+    records = list(newest.values())
+    found: list[told.Told] = []
+    for start in range(0, len(records), _PAGE):
+        found += told.of_all_cells(ctxt, records[start : start + _PAGE])
+    if fresh is not None:
+        # A database cannot tell for certain what has ended.
+        found = [
+            each
+            for each in found
+            if each.record.created_at >= fresh
+            or each.found.state in tally.OPEN
+        ]
+    return page, found
