@@ -5,8 +5,10 @@
 Like is compared with like (``Kind``); of its like only those count that, in
 the same phase, took longer than this one already has. A server whose bytes
 are counted is told by its own rate, and by what its like needed after their
-bytes were there. Nothing is said from fewer than ``MINIMUM_SAMPLES``, and
-nothing of one that has outlasted all of its like.
+bytes were there; one that waits for its destination, by the queue there.
+
+Nothing is said from fewer than ``MINIMUM_SAMPLES``, and nothing of one that
+has outlasted almost all of its like: whatever keeps it did not keep them.
 """
 
 import bisect
@@ -147,7 +149,10 @@ class Book:
             if samples < MINIMUM_SAMPLES:
                 continue
             left = self._queued(like, phase, in_phase, ahead)
-            if left is None and phase is progress.Phase.SPAWNING:
+            if (
+                phase is progress.Phase.SPAWNING
+                and kind.storage is progress.Storage.COPY
+            ):
                 left = self._copying(like, in_phase, bytes_left, rate)
             if left is None:
                 left = self._left(like, phase, elapsed, in_phase)
@@ -294,17 +299,11 @@ class _Table:
     def left(self, spent: float) -> tuple[float, float] | None:
         """Give what those needed further that were not through by then."""
         first = bisect.bisect_right(self._took, spent)
-        if first == len(self):
+        # The last few that took very long tell nothing of this one.
+        if len(self) - first < min(MINIMUM_SAMPLES, math.ceil(len(self) / 5)):
             return None
-        if len(self) - first >= MINIMUM_SAMPLES:
-            median, most = self._ends[first]
-            return median - spent, most - spent
-        # One or two that took very long would tell nothing by themselves.
-        slowest = sorted(
-            max(0.0, row.took - spent) + row.after
-            for row in self._rows[-MINIMUM_SAMPLES:]
-        )
-        return _quantile(slowest, 0.5), _quantile(slowest, 0.9)
+        median, most = self._ends[first]
+        return median - spent, most - spent
 
 
 # Parts of the way that are no phases.

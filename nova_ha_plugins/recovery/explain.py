@@ -135,7 +135,7 @@ def sentence(
     if reason in GOING_ON:
         rest = GOING_ON[reason]
     elif estimate is None:
-        rest = 'There is no estimate yet.'
+        rest = 'There is no estimate of the time left.'
     else:
         rest = f'About {_duration(estimate.p50)} are left.'
     return f'{doing}. {rest}'
