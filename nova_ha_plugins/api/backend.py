@@ -35,13 +35,19 @@ def store() -> abc.Iterator[store_api.Store]:
         answer while the body of the ``with`` uses it.
     """
     with _answering():
-        yield _open_store()
+        yield open_store()
+
+
+def is_configured() -> bool:
+    """Tell whether nova's configuration names a store at all."""
+    database_conf.register_opts(compat.CONF)
+    return bool(compat.CONF[database_conf.GROUP].connection)
 
 
 def beats() -> dict[str, views.Beat]:
     """Give the newest heartbeat of each host, by its name."""
     with _answering():
-        _open_store()
+        open_store()
         return {beat.host: beat for beat in _open_liveness().read()}
 
 
@@ -50,7 +56,11 @@ def _connection() -> str:
     return str(compat.CONF[database_conf.GROUP].connection)
 
 
-def _open_store() -> store_api.Store:
+def open_store() -> store_api.Store:
+    """Give the store of nova's configuration, for who handles its failures.
+
+    :raises store_api.NotConfigured: it names none.
+    """
     # Not when the filter is made: nova-api may fork after that.
     key = _connection()
     with _lock:
