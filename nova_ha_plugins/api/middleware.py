@@ -4,7 +4,7 @@
 
 It stands between ``keystonecontext`` and ``osapi_compute_app_v21``: whatever
 is not one of our paths goes on to nova untouched, unless an engine sent it
-that lost its lease.
+that lost its lease, or it asks for a second evacuation beside an open one.
 """
 
 from collections import abc
@@ -14,22 +14,18 @@ import webob
 import webob.exc
 
 from nova_ha_plugins.api import compat
+from nova_ha_plugins.api import guard
 from nova_ha_plugins.api import policies
 from nova_ha_plugins.api import routes
 from nova_ha_plugins.api import token
 from nova_ha_plugins.api import versions
 
-WsgiApp = abc.Callable[
-    [dict[str, typing.Any], abc.Callable[..., typing.Any]],
-    abc.Iterable[bytes],
-]
-
 
 class InstanceHA:
     """Answers our paths, hands every other request to nova."""
 
-    def __init__(self, application: WsgiApp) -> None:
-        self._application = application
+    def __init__(self, application: guard.WsgiApp) -> None:
+        self._application = guard.Guard(application)
         self._mapper = routes.make_mapper()
 
     def __call__(
@@ -51,7 +47,9 @@ class InstanceHA:
         response = self._respond(request, arguments['controller'])
         return response(environ, start_response)
 
-    def _respond(self, request: typing.Any, resource: WsgiApp) -> typing.Any:
+    def _respond(
+        self, request: typing.Any, resource: guard.WsgiApp
+    ) -> typing.Any:
         try:
             version = versions.negotiate(request.headers)
         except versions.VersionError as error:
@@ -85,6 +83,6 @@ class InstanceHA:
 
 def filter_factory(
     global_conf: dict[str, str], **local_conf: str
-) -> abc.Callable[[WsgiApp], InstanceHA]:
+) -> abc.Callable[[guard.WsgiApp], InstanceHA]:
     """Give the filter to PasteDeploy; it has no options of its own yet."""
     return InstanceHA
