@@ -13,7 +13,11 @@ import typing
 
 from cliff import columns
 
+from nova_ha_plugins.client import quantities
 from nova_ha_plugins import printable
+
+# States in which there is still something to be estimated.
+_OPEN = frozenset({'queued', 'running', 'unknown'})
 
 
 class _Lines(columns.FormattableColumn):  # type: ignore[type-arg]
@@ -145,6 +149,35 @@ class Age(columns.FormattableColumn):  # type: ignore[type-arg]
         return self._value
 
 
+class Left(columns.FormattableColumn):  # type: ignore[type-arg]
+    """Seconds that something takes still; a program gets them as they are.
+
+    :param is_open: whether it goes on: no number means no estimate then.
+    """
+
+    def __init__(self, value: float | None, is_open: bool) -> None:
+        super().__init__(value)
+        self._is_open = is_open
+
+    def human_readable(self) -> str:
+        if self._value is not None:
+            return quantities.duration(self._value)
+        return 'no estimate yet' if self._is_open else ''
+
+    def machine_readable(self) -> typing.Any:
+        return self._value
+
+
+class Size(columns.FormattableColumn):  # type: ignore[type-arg]
+    """An amount of bytes; a program gets their number."""
+
+    def human_readable(self) -> str:
+        return '' if self._value is None else quantities.size(self._value)
+
+    def machine_readable(self) -> typing.Any:
+        return self._value
+
+
 class Servers(_Lines):
     """Servers with what became of them, and when they are tried again.
 
@@ -193,6 +226,16 @@ class Text(columns.FormattableColumn):  # type: ignore[type-arg]
 
     def machine_readable(self) -> typing.Any:
         return self._value
+
+
+def field(item: dict[str, typing.Any], name: str) -> typing.Any:
+    """Give a field of an evacuation; None if an older API has none."""
+    value = item.get(name)
+    if name in ('eta_seconds', 'eta_p90_seconds'):
+        return Left(value, item['state'] in _OPEN)
+    if name.endswith('_bytes'):
+        return Size(value)
+    return value
 
 
 def row(values: abc.Iterable[typing.Any]) -> tuple[typing.Any, ...]:

@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""``openstack server evacuation list | show | watch``."""
+"""``openstack server evacuation list | show | summary``."""
 
 import argparse
-from collections import abc
-import time
 import typing
 
 from osc_lib.command import command
 from osc_lib import exceptions
 
+from nova_ha_plugins.client import arguments
 from nova_ha_plugins.client import columns
 from nova_ha_plugins.client import rest
-from nova_ha_plugins.client import watching
-from nova_ha_plugins import printable
 
 _STATES = (
     'queued',
@@ -30,48 +27,120 @@ _COLUMNS = (
     ('state', 'State'),
     ('phase', 'Phase'),
     ('progress', 'Progress'),
+    ('eta_seconds', 'ETA'),
     ('reason', 'Reason'),
     ('source_compute', 'Source'),
     ('dest_compute', 'Destination'),
     ('created_at', 'Created At'),
 )
 _LONG_COLUMNS = (
+    ('explanation', 'Explanation'),
     ('stalled', 'Stalled'),
+    ('eta_p90_seconds', 'ETA of 9 in 10'),
+    ('disk_processed_bytes', 'Disk Processed'),
+    ('disk_total_bytes', 'Disk Total'),
+    ('volumes_done', 'Volumes Done'),
+    ('volumes_total', 'Volumes Total'),
+    ('storage', 'Storage'),
+    ('ahead', 'Ahead'),
     ('status', 'Status'),
     ('started_at', 'Started At'),
     ('finished_at', 'Finished At'),
     ('source_cleaned', 'Source Cleaned'),
 )
+_SUMMARY_COLUMNS = (
+    ('source_compute', 'Host'),
+    ('total', 'Asked For'),
+    ('planned', 'Planned'),
+    *((state, state.capitalize()) for state in _STATES),
+    ('stalled', 'Stalled'),
+    ('progress', 'Progress'),
+    ('eta_seconds', 'ETA'),
+    ('eta_p90_seconds', 'ETA of 9 in 10'),
+    ('started_at', 'Started At'),
+    ('finished_at', 'Finished At'),
+)
+
+_LIST_EXAMPLES = """\
+Newest first. ETA is how long half of its like took from there on; a reason \
+says why it waits or how it ended, --long says it in a sentence.
+
+Examples::
+
+  # What became of my server?
+  openstack server evacuation list --server web-1
+
+  # What is open, from or to a host; for what, and for how long still?
+  openstack server evacuation list --host cmp-17 --state queued \\
+      --state running --long
+
+  # What did not come back, for a script?
+  openstack server evacuation list --state failed -f json
+"""
+
+_SHOW_EXAMPLES = """\
+The explanation says why it waits or how it ended, and what comes next. Host \
+fields are empty for who may not see hosts.
+
+Examples::
+
+  openstack server evacuation show web-1
+  openstack server evacuation show web-1 -f value -c explanation
+"""
+
+_SUMMARY_EXAMPLES = """\
+Of each server the newest evacuation counts. "Planned" are servers of an open \
+incident that nova was not asked for yet; empty means that the engine's \
+database was not asked. Progress is over all of them; what failed counts as \
+not done. Without --changes-since only what is open or was begun in the last \
+24 hours counts.
+
+Examples::
+
+  openstack server evacuation summary
+  openstack server evacuation summary --host cmp-17 -f json
+"""
 
 
 def _find(
     client: rest.Client, parsed_args: argparse.Namespace
 ) -> list[rest.Item]:
     """Evacuations of the servers that are named, or of the whole cloud."""
-    host = parsed_args.host
     if not parsed_args.server:
         return client.evacuations(
-            limit=getattr(parsed_args, 'limit', None),
-            host=host,
-            state=getattr(parsed_args, 'state', None),
+            limit=parsed_args.limit,
+            host=parsed_args.host,
+            state=parsed_args.state,
+            changes_since=parsed_args.changes_since,
+            marker=parsed_args.marker,
         )
-    # The resource of the server is the one that its owner may ask, too.
-    found = [
+    # The resource of the server is the one that its owner may ask, too. It
+    # has no filters.
+    return [
         item
         for server in parsed_args.server
         for item in client.evacuations_of(server)
-    ]
-    if host:
-        found = [
-            item
-            for item in found
-            if host in (item['source_compute'], item['dest_compute'])
-        ]
-    return found
+        if parsed_args.host
+        in (None, item['source_compute'], item['dest_compute'])
+        and (not parsed_args.state or item['state'] in parsed_args.state)
+    ][: parsed_args.limit]
 
 
-class ListEvacuation(command.Lister):
-    """List evacuations with their progress, newest first."""
+def _add_changes_since(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--changes-since',
+        metavar='<time>',
+        help=(
+            'Only those that nova has changed since this time (ISO 8601, for '
+            'example 2026-01-31T06:00:00Z; admin only)'
+        ),
+    )
+
+
+class ListEvacuation(arguments.Taught, command.Lister):
+    """List evacuations with their progress."""
+
+    examples = _LIST_EXAMPLES
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -93,11 +162,17 @@ class ListEvacuation(command.Lister):
             choices=_STATES,
             help=f'Only in this state ({", ".join(_STATES)}); may be repeated',
         )
+        _add_changes_since(parser)
         parser.add_argument(
             '--limit',
             metavar='<limit>',
-            type=int,
+            type=arguments.count,
             help='At most this many',
+        )
+        parser.add_argument(
+            '--marker',
+            metavar='<evacuation>',
+            help='Only those that come after this one (UUID; admin only)',
         )
         parser.add_argument(
             '--long', action='store_true', help='Show more columns'
@@ -107,24 +182,27 @@ class ListEvacuation(command.Lister):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[typing.Any, ...]]]:
-        client = rest.connect(self.app)
-        found = _find(client, parsed_args)
-        if parsed_args.state:
-            found = [
-                item for item in found if item['state'] in parsed_args.state
-            ]
+        for name in ('changes_since', 'marker'):
+            if parsed_args.server and getattr(parsed_args, name):
+                raise exceptions.CommandError(
+                    f'--{name.replace("_", "-")} is about all servers; with '
+                    '--server there are few enough: leave it out'
+                )
+        found = _find(rest.connect(self.app), parsed_args)
         wanted = _COLUMNS + (_LONG_COLUMNS if parsed_args.long else ())
         return (
             tuple(title for _, title in wanted),
             [
-                columns.row(item[name] for name, _ in wanted)
-                for item in found[: parsed_args.limit]
+                columns.row(columns.field(item, name) for name, _ in wanted)
+                for item in found
             ],
         )
 
 
-class ShowEvacuation(command.ShowOne):
+class ShowEvacuation(arguments.Taught, command.ShowOne):
     """Show one evacuation of a server: the newest, or the one given."""
+
+    examples = _SHOW_EXAMPLES
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -155,117 +233,51 @@ class ShowEvacuation(command.ShowOne):
                 )
             item = found[0]
         names = tuple(sorted(item))
-        return names, columns.row(item[name] for name in names)
+        return names, columns.row(columns.field(item, name) for name in names)
 
 
-class WatchEvacuation(command.Command):
-    """Watch evacuations until they have ended.
+class ShowSummary(arguments.Taught, command.Lister):
+    """Count the evacuations from each host by their state."""
 
-    Exit code 0 if every one succeeded, 1 if one did not or time ran out.
-    """
-
-    # Tests bring a clock of their own.
-    sleep: abc.Callable[[float], None] = staticmethod(time.sleep)
-    clock: abc.Callable[[], float] = staticmethod(time.monotonic)
+    examples = _SUMMARY_EXAMPLES
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        group = parser.add_mutually_exclusive_group()
-        group.add_argument(
-            '--server',
-            metavar='<server>',
-            action='append',
-            help=(
-                'The newest evacuation of this server (name or ID); may be '
-                'repeated'
-            ),
-        )
-        group.add_argument(
+        parser.add_argument(
             '--host',
             metavar='<host>',
-            help=(
-                'Evacuations from or to this compute host that are open or '
-                'begin while watching (admin only)'
-            ),
+            help='Only those from this compute host',
         )
-        parser.add_argument(
-            '--interval',
-            metavar='<seconds>',
-            type=float,
-            default=1.0,
-            help='Time between two looks (default: 1)',
-        )
-        parser.add_argument(
-            '--wait',
-            metavar='<seconds>',
-            type=float,
-            default=0.0,
-            help=(
-                'How long to wait for an evacuation to begin while none is '
-                'open; with --host also for a further one (default: 0)'
-            ),
-        )
-        parser.add_argument(
-            '--timeout',
-            metavar='<seconds>',
-            type=float,
-            help='Give up after this time (default: never)',
-        )
+        _add_changes_since(parser)
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Look again and again; give the exit code."""
-        client = rest.connect(self.app)
-        follower = watching.Follower(everything=bool(parsed_args.server))
-        screen = _Screen(self.app.stdout)
-        began = last_open = self.clock()
-        was_open = False
-        while True:
-            changed = follower.update(_find(client, parsed_args))
-            screen.show(follower, changed)
-            now = self.clock()
-            if follower.open:
-                last_open, was_open = now, True
-            elif (was_open and parsed_args.server) or (
-                now - last_open >= parsed_args.wait
-            ):
-                break
-            if parsed_args.timeout and now - began >= parsed_args.timeout:
-                screen.say(
-                    f'Gave up after {parsed_args.timeout:g} s: '
-                    f'{watching.summary(follower)}'
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], list[tuple[typing.Any, ...]]]:
+        summary = rest.connect(self.app).summary(
+            parsed_args.host, parsed_args.changes_since
+        )
+        if summary['cells_down']:
+            self.app.stderr.write(
+                f'{summary["cells_down"]} of the cells of nova did not '
+                'answer: their servers are missing here\n'
+            )
+        rows = [
+            {**row, **row['states'], 'state': _state_of(row)}
+            for row in summary['hosts']
+        ]
+        return (
+            tuple(title for _, title in _SUMMARY_COLUMNS),
+            [
+                columns.row(
+                    columns.field(row, name) for name, _ in _SUMMARY_COLUMNS
                 )
-                return 1
-            self.sleep(parsed_args.interval)
-        screen.say(watching.summary(follower))
-        if parsed_args.server and not follower.items:
-            return 1
-        return 1 if follower.bad else 0
+                for row in rows
+            ],
+        )
 
 
-class _Screen:
-    """Bars that move on a terminal, lines of what changed elsewhere."""
-
-    def __init__(self, stream: typing.TextIO) -> None:
-        self._stream = stream
-        self._terminal = stream.isatty()
-        self._drawn = 0
-
-    def show(
-        self, follower: watching.Follower, changed: list[rest.Item]
-    ) -> None:
-        if not self._terminal:
-            for item in changed:
-                self.say(watching.line(item))
-            return
-        if self._drawn:
-            self._stream.write(f'\x1b[{self._drawn}A')
-        for item in follower.items.values():
-            drawn = printable.line(watching.bar(item))
-            self._stream.write(f'\x1b[2K{drawn}\n')
-        self._drawn = len(follower.items)
-        self._stream.flush()
-
-    def say(self, text: str) -> None:
-        self._stream.write(printable.line(text) + '\n')
-        self._stream.flush()
+def _state_of(row: rest.Item) -> str:
+    states = row['states']
+    under_way = states['queued'] or states['running'] or row['planned']
+    return 'running' if under_way else 'succeeded'

@@ -2,9 +2,11 @@
 
 """The calls of our commands, over openstackclient's compute proxy."""
 
+from collections import abc
 import typing
 from urllib import parse
 
+from keystoneauth1 import exceptions as ks_exceptions
 from openstack import exceptions as sdk_exceptions
 from osc_lib import exceptions
 from oslo_utils import uuidutils
@@ -15,45 +17,108 @@ Item = dict[str, typing.Any]
 
 _ROOT = '/os-instance-ha'
 
-# What the commands of operators ask for. Those of tenants ask for no version
-# and so get on with every release of the API.
+# What the commands of operators ask for.
 _VERSION = {'OpenStack-API-Version': 'instance-ha 1.1'}
+# What is asked of evacuations first; an older API is asked without a version,
+# and its answers have fewer fields.
+_EVACUATIONS = {'OpenStack-API-Version': 'instance-ha 1.2'}
+
+# Of a proxy without a nova behind it, of a nova without a database or bus, or
+# of one that has too much to do.
+_LATER = frozenset({429, 500, 502, 503, 504})
+# So many are asked for one by one; for more there are pages.
+_FEW = 8
+# Nova, or the keystone that is asked for a new token meanwhile.
+_UNREACHABLE = (
+    ks_exceptions.ConnectionError,
+    ks_exceptions.HttpServerError,
+    ks_exceptions.DiscoveryFailure,
+)
 
 
-def connect(app: typing.Any) -> 'Client':
-    """Give the client of a running ``openstack`` command."""
-    return Client(app.client_manager.compute)
+class Unanswered(exceptions.CommandError):
+    """Nova could not be asked, or could not answer: asking again may help."""
+
+
+class Missing(exceptions.CommandError):
+    """Nova answered that there is no such thing."""
+
+
+class Older(exceptions.CommandError):
+    """The extension in nova's API is older than what was asked of it."""
+
+
+def connect(app: typing.Any, timeout: float | None = None) -> 'Client':
+    """Give the client of a running ``openstack`` command.
+
+    :param timeout: seconds after which a call counts as unanswered.
+    """
+    return Client(app.client_manager.compute, timeout)
 
 
 class Client:
     """Our resources behind the compute endpoint.
 
     :param compute: the compute proxy of openstacksdk.
+    :param timeout: seconds after which a call counts as unanswered.
     """
 
-    def __init__(self, compute: typing.Any) -> None:
+    def __init__(
+        self, compute: typing.Any, timeout: float | None = None
+    ) -> None:
         self._compute = compute
+        self._timeout = timeout
+        self._version: dict[str, str] | None = _EVACUATIONS
+        self._ids: dict[str, str] = {}
 
     def evacuations(
         self, limit: int | None = None, **filters: typing.Any
     ) -> list[Item]:
         """Give evacuations of all servers, newest first, over all pages."""
-        found: list[Item] = []
-        marker = None
+        return list(self._each(limit, filters))
+
+    def _each(self, limit: int | None, filters: Item) -> abc.Iterator[Item]:
+        query = {
+            key.replace('_since', '-since').replace(
+                '_before', '-before'
+            ): value
+            for key, value in filters.items()
+            if value
+        }
         hint = ' Without that right, name your servers: --server <server>'
-        while True:
-            query = {key: value for key, value in filters.items() if value}
+        while limit is None or limit > 0:
             if limit is not None:
-                query['limit'] = limit - len(found)
-            if marker:
-                query['marker'] = marker
+                query['limit'] = limit
             answer = self._get('/os-evacuations', query, hint)
             page = answer['evacuations']
-            found += page
-            enough = limit is not None and len(found) >= limit
-            if enough or not page or 'evacuations_links' not in answer:
-                return found
-            marker = page[-1]['uuid']
+            yield from page[:limit]
+            if not page or 'evacuations_links' not in answer:
+                return
+            query['marker'] = page[-1]['uuid']
+            if limit is not None:
+                limit -= len(page)
+
+    def again(self, items: list[Item], host: str | None) -> list[Item]:
+        """Give what became of evacuations that were open; a few at a time.
+
+        :param host: all of them are from or to this one.
+        :returns: those that are still known.
+        """
+        found: list[Item] = []
+        wanted = {item['uuid']: item['server_uuid'] for item in items}
+        if len(wanted) > _FEW:
+            # Many end at a time when many began at a time: the newest ones.
+            for item in self._each(None, {'host': host}):
+                if wanted.pop(item['uuid'], None):
+                    found.append(item)
+                if not wanted:
+                    break
+        for uuid, server in wanted.items():
+            try:
+                found.append(self.evacuation(server, uuid))
+            except Missing:
+                continue
+        return found
 
     def evacuations_of(self, server: str) -> list[Item]:
         """Give the evacuations of one server, newest first."""
@@ -65,6 +130,30 @@ class Client:
         path = f'/servers/{self.server_id(server)}/evacuations/{_quote(uuid)}'
         return dict(self._get(path)['evacuation'])
 
+    def summary(
+        self, host: str | None = None, since: str | None = None
+    ) -> Item:
+        """Give the counts of each host that servers are brought away from.
+
+        :raises Older: the API has no summary.
+        """
+        path = '/os-evacuations/summary'
+        query = _words(**{'source_compute': host, 'changes-since': since})
+        response = self._call(path, query, _EVACUATIONS)
+        if response.status_code == 406:
+            raise Older(
+                f"Nova's API has no '{path}': the nova-ha-plugins beside it "
+                'are older than this command; upgrade them'
+            )
+        hint = ' It needs a right that operators have'
+        return dict(_read(response, path, hint)['evacuations_summary'])
+
+    def names_on(self, host: str) -> dict[str, str]:
+        """Give the names of the servers that nova has on a host, by id."""
+        query = {'all_tenants': '1', 'host': host}
+        found = _read(self._call('/servers', query, None), '/servers')
+        return {server['id']: server['name'] for server in found['servers']}
+
     def server_id(self, server: str) -> str:
         """Give the id of a server that is named by id or name.
 
@@ -72,6 +161,11 @@ class Client:
         """
         if uuidutils.is_uuid_like(server):
             return server
+        if server not in self._ids:
+            self._ids[server] = self._find(server)
+        return self._ids[server]
+
+    def _find(self, server: str) -> str:
         try:
             found = self._compute.find_server(server, ignore_missing=True)
             if found is None:
@@ -81,8 +175,14 @@ class Client:
                 )
         except sdk_exceptions.ForbiddenException:
             found = None
+        except sdk_exceptions.HttpException as error:
+            if error.status_code in _LATER:
+                raise Unanswered(printable.line(str(error))) from error
+            raise exceptions.CommandError(str(error)) from error
         except sdk_exceptions.SDKException as error:
             raise exceptions.CommandError(str(error)) from error
+        except _UNREACHABLE as error:
+            raise _unreachable(error) from error
         if found is None:
             raise exceptions.CommandError(f"There is no server '{server}'")
         return str(found.id)
@@ -191,13 +291,41 @@ class Client:
         query: dict[str, typing.Any] | None = None,
         hint: str = '',
     ) -> typing.Any:
-        response = self._compute.get(path, params=query or {})
+        response = self._call(path, query, self._version)
+        if response.status_code == 406 and self._version is not None:
+            self._version = None
+            response = self._call(path, query, None)
         return _read(response, path, hint)
+
+    def _call(
+        self,
+        path: str,
+        query: dict[str, typing.Any] | None,
+        version: dict[str, str] | None,
+    ) -> typing.Any:
+        # Whoever lets the SDK keep answers does not mean these.
+        words: dict[str, typing.Any] = {'skip_cache': True}
+        if version is not None:
+            words['headers'] = dict(version)
+        if self._timeout is not None:
+            words['timeout'] = self._timeout
+        try:
+            return self._compute.get(path, params=query or {}, **words)
+        except _UNREACHABLE as error:
+            raise _unreachable(error) from error
 
 
 def _words(**words: typing.Any) -> Item:
     """Give the words that were said."""
     return {key: value for key, value in words.items() if value is not None}
+
+
+def _unreachable(error: Exception) -> exceptions.CommandError:
+    told = f'Nova does not answer: {printable.line(str(error))}'
+    if isinstance(error, ks_exceptions.SSLError):
+        # No patience makes a certificate right.
+        return exceptions.CommandError(told)
+    return Unanswered(told)
 
 
 def _quote(name: str) -> str:
@@ -221,11 +349,15 @@ def _read(response: typing.Any, path: str, hint: str = '') -> typing.Any:
     if response.status_code >= 400 or body is None:
         told = f'{_sentence(body)} (HTTP {response.status_code})'
         if response.status_code == 406:
-            told = (
+            raise Older(
                 f'{told}. The nova-ha-plugins beside nova-api are older than '
                 'this command: upgrade them, or use the command of their '
                 'release'
             )
+        if response.status_code == 404:
+            raise Missing(told)
+        if response.status_code in _LATER:
+            raise Unanswered(told)
         if response.status_code == 403 and hint:
             told = f'{told}.{hint}'
         raise exceptions.CommandError(told)

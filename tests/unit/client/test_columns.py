@@ -2,14 +2,19 @@
 
 """What a terminal gets of an answer, and what a program gets."""
 
+import datetime
 import io
 import types
 import unittest
 
+from rich import console
+
 from nova_ha_plugins.client import columns
-from nova_ha_plugins.client import evacuation
 from nova_ha_plugins.client import ha
 from nova_ha_plugins.client import rest
+from nova_ha_plugins.client import screen
+from nova_ha_plugins.client import watching
+from tests.unit.client import answers
 
 NASTY = 'x\n\x1b[2J\x07\u202e[red]' + 'y' * 255
 
@@ -70,10 +75,24 @@ class TerminalTest(unittest.TestCase):
         self.assertEqual((7, None), (number, nothing))
 
     def test_watch_writes_nothing_that_a_terminal_obeys(self):
-        screen = evacuation._Screen(io.StringIO())
-        screen.say(NASTY)
+        item = answers.failed(NASTY, source_compute=NASTY, explanation=NASTY)
+        follower = watching.Follower(everything=True)
+        scene = screen.Scene(follower, [answers.row(NASTY)], trouble=NASTY)
+        written = io.StringIO()
+        wall = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        for kind in (screen.Lines, screen.Json):
+            shown = kind(written, scene, lambda: 0.0, lambda: wall)
+            shown.answered(follower.update([item]))
+            shown.unanswered()
+            shown.end(screen.Result('failed', NASTY, 1))
+        terminal = console.Console(file=written, width=4000, color_system=None)
+        terminal.print(
+            screen.Bars(
+                written, scene, lambda: 0.0, lambda: wall, terminal
+            ).draw()
+        )
 
-        self.survives(screen._stream.getvalue())
+        self.survives(written.getvalue())
 
     def test_message_of_a_refusal_is_one_line(self):
         answer = types.SimpleNamespace(
@@ -84,6 +103,39 @@ class TerminalTest(unittest.TestCase):
 
         self.survives(str(raised.exception))
         self.assertNotIn('\n', str(raised.exception))
+
+
+class EstimateTest(unittest.TestCase):
+    def test_people_read_words_and_programs_numbers(self):
+        item = answers.item(eta_seconds=80, disk_total_bytes=1024)
+        told = [
+            columns.field(item, name)
+            for name in ('eta_seconds', 'disk_total_bytes')
+        ]
+
+        self.assertEqual(
+            ['1 min 20 s', '1 KiB'], [cell.human_readable() for cell in told]
+        )
+        self.assertEqual(
+            [80, 1024], [cell.machine_readable() for cell in told]
+        )
+
+    def test_no_estimate_is_said_only_of_what_goes_on(self):
+        said = [
+            columns.field(item, 'eta_seconds').human_readable()
+            for item in (answers.item(), answers.failed())
+        ]
+
+        self.assertEqual(['no estimate yet', ''], said)
+
+    def test_field_that_an_older_api_does_not_have_is_empty(self):
+        item = answers.item()
+        del item['eta_p90_seconds'], item['explanation']
+
+        self.assertIsNone(columns.field(item, 'explanation'))
+        self.assertIsNone(
+            columns.field(item, 'eta_p90_seconds').machine_readable()
+        )
 
 
 class TextTest(unittest.TestCase):

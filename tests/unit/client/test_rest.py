@@ -5,19 +5,17 @@
 import types
 import unittest
 
+from keystoneauth1 import exceptions as ks_exceptions
 from openstack import exceptions as sdk_exceptions
 from osc_lib import exceptions
 
 from nova_ha_plugins.client import rest
+from tests.unit.client import answers
+
+answer, fault = answers.answer, answers.fault
 
 
-def answer(body, status=200):
-    def read():
-        if body is None:
-            raise ValueError('no JSON')
-        return body
-
-    return types.SimpleNamespace(status_code=status, json=read)
+SERVER = '5d4c2f6e-0000-4000-8000-000000000001'
 
 
 class Compute:
@@ -25,10 +23,14 @@ class Compute:
         self.answers = list(answers)
         self.calls = []
 
-    def get(self, path, params, headers=None):
-        self.calls.append((path, params))
+    def get(self, path, params, headers=None, **words):
+        self.calls.append((path, dict(params)))
         self.headers = headers
-        return self.answers.pop(0)
+        self.words = words
+        found = self.answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
 
 class RestTest(unittest.TestCase):
@@ -102,7 +104,7 @@ class RestTest(unittest.TestCase):
         ):
             rest.Client(compute).server_id('db')
 
-    def test_operators_ask_for_our_version_and_tenants_for_none(self):
+    def test_each_resource_is_asked_for_by_its_version(self):
         compute = Compute(
             answer({'instance_ha': {}}), answer({'evacuations': []})
         )
@@ -112,7 +114,130 @@ class RestTest(unittest.TestCase):
         rest.Client(compute).evacuations()
 
         self.assertEqual({'OpenStack-API-Version': 'instance-ha 1.1'}, asked)
+        self.assertEqual(
+            {'OpenStack-API-Version': 'instance-ha 1.2'}, compute.headers
+        )
+
+    def test_older_api_is_asked_again_without_a_version(self):
+        old = fault(406, 'Version 1.2')
+        compute = Compute(
+            old, answer({'evacuations': []}), answer({'evacuation': {}})
+        )
+        client = rest.Client(compute)
+
+        self.assertEqual([], client.evacuations())
+        client.evacuation(SERVER, 'e1')
+
         self.assertIsNone(compute.headers)
+        self.assertEqual([], compute.answers)
+        compute.answers = [old]
+        with self.assertRaisesRegex(rest.Older, 'summary.*older.*upgrade'):
+            client.summary()
+
+    def test_summary_is_asked_for_a_host_and_a_time(self):
+        summary = {'hosts': [answers.row()], 'cells_down': 0}
+        compute = Compute(answer({'evacuations_summary': summary}))
+
+        self.assertEqual(summary, rest.Client(compute).summary('h', 't'))
+
+        self.assertEqual(
+            [
+                (
+                    '/os-evacuations/summary',
+                    {'source_compute': 'h', 'changes-since': 't'},
+                )
+            ],
+            compute.calls,
+        )
+
+    def test_silence_is_told_from_refusal(self):
+        for found, expected in (
+            (fault(503, 'The cell is down'), rest.Unanswered),
+            (answer(None, 502), rest.Unanswered),
+            (fault(500, 'Unexpected'), rest.Unanswered),
+            (fault(429, 'Too many'), rest.Unanswered),
+            (ks_exceptions.ConnectFailure('refused'), rest.Unanswered),
+            (ks_exceptions.ServiceUnavailable('keystone'), rest.Unanswered),
+            (fault(404, 'No server'), rest.Missing),
+            (answer(None, 404), exceptions.CommandError),
+            (fault(403, 'Policy'), exceptions.CommandError),
+            (ks_exceptions.SSLError('expired'), exceptions.CommandError),
+        ):
+            with (
+                self.subTest(found=found),
+                self.assertRaises(exceptions.CommandError) as raised,
+            ):
+                rest.Client(Compute(found)).evacuations_of(SERVER)
+            self.assertIs(expected, type(raised.exception))
+
+    def test_kept_answers_of_the_sdk_are_not_wanted(self):
+        compute = Compute(answer({'evacuations': []}))
+
+        rest.Client(compute, timeout=15.0).evacuations()
+
+        self.assertEqual({'skip_cache': True, 'timeout': 15.0}, compute.words)
+
+    def test_few_that_ended_are_asked_for_one_by_one(self):
+        compute = Compute(
+            answer({'evacuation': answers.done()}), fault(404, 'No server')
+        )
+
+        found = rest.Client(compute).again(
+            [answers.item(SERVER, 'e1'), answers.item(SERVER, 'e2')], 'cmp-1'
+        )
+
+        self.assertEqual([answers.done()], found)
+        self.assertEqual(
+            f'/servers/{SERVER}/evacuations/e2', compute.calls[-1][0]
+        )
+
+    def test_many_that_ended_are_found_on_pages(self):
+        wanted = [answers.item(SERVER, f'e{n}') for n in range(12)]
+        compute = Compute(
+            answer(
+                {
+                    'evacuations': [answers.item('new', 'e99'), *wanted[:6]],
+                    'evacuations_links': [{'rel': 'next'}],
+                }
+            ),
+            answer(
+                {
+                    'evacuations': wanted[6:],
+                    'evacuations_links': [{'rel': 'next'}],
+                }
+            ),
+        )
+
+        found = rest.Client(compute).again(wanted, 'cmp-1')
+
+        self.assertEqual(wanted, found)
+        self.assertEqual(
+            [{'host': 'cmp-1'}, {'host': 'cmp-1', 'marker': 'e5'}],
+            [params for _, params in compute.calls],
+        )
+
+    def test_name_is_looked_up_once(self):
+        asked = []
+
+        def find_server(name, ignore_missing):
+            asked.append(name)
+            return types.SimpleNamespace(id=SERVER)
+
+        client = rest.Client(types.SimpleNamespace(find_server=find_server))
+
+        self.assertEqual(
+            [SERVER, SERVER], [client.server_id('db') for _ in range(2)]
+        )
+        self.assertEqual(['db'], asked)
+
+    def test_names_are_unknown_while_nova_is_silent(self):
+        def find_server(name, ignore_missing):
+            raise sdk_exceptions.HttpException('503', http_status=503)
+
+        client = rest.Client(types.SimpleNamespace(find_server=find_server))
+
+        with self.assertRaises(rest.Unanswered):
+            client.server_id('db')
 
     def test_api_that_is_older_than_the_command_is_named(self):
         fault = {'computeFault': {'code': 406, 'message': 'Version 1.1'}}
