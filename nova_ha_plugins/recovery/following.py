@@ -194,7 +194,7 @@ def _with_bytes(trace: Trace, seen: views.Evacuation, now: float) -> Trace:
     if trace.processed_at is not None and now <= trace.processed_at:
         return trace
     copied = trace.copied
-    if copied is None and done == seen.disk_total_bytes:
+    if copied is None and done and done == seen.disk_total_bytes:
         copied = max(0.0, now - trace.phase_since)
     return dataclasses.replace(
         trace,

@@ -152,6 +152,24 @@ class LikeTest(unittest.TestCase):
             (11.0, 12, 'same boot source and storage'), self.told(kind)
         )
 
+    def test_a_few_of_its_size_are_not_enough(self):
+        self.history = [
+            *pasts(*[3] * 4, kind=COPY),
+            *pasts(*[60] * 6, kind=LARGE),
+        ]
+
+        self.assertEqual(
+            (61.0, 10, 'same boot source and storage'), self.told(COPY)
+        )
+
+    def test_phase_that_was_seen_in_a_few_is_told_by_the_whole(self):
+        rest = ((Phase.SPAWNING, 5.0),)
+        quick = estimate.Past(IN_PLACE, ((Phase.VOLUMES, 1.0), *rest))
+        self.history = [quick] * 4 + [estimate.Past(IN_PLACE, rest)] * 4
+
+        # All of it took five or six seconds, of which three are over.
+        self.assertEqual(2.0, self.told(IN_PLACE, Phase.VOLUMES)[0])
+
     def test_copying_is_never_compared_with_what_need_not_copy(self):
         self.history = pasts(*[2] * 9)
 
@@ -213,9 +231,11 @@ class BytesTest(unittest.TestCase):
         self.assertIsNone(self.told(0, 0.0, in_phase=20.0))
 
     def test_bytes_of_what_needs_no_copy_are_no_bytes(self):
-        found = spawning(pasts(*range(1, 11)), bytes_left=0, rate=None)
+        history = pasts(*[1] * 5, *[50] * 5, copied=0.0)
 
-        self.assertEqual((6.0, 10.0), times(found))
+        found = spawning(history, bytes_left=0, in_phase=5.0)
+
+        self.assertEqual((46.0, 46.0), times(found))
 
 
 class QueueTest(unittest.TestCase):
