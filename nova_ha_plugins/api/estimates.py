@@ -17,6 +17,7 @@ import typing
 from nova_ha_plugins.api import backend
 from nova_ha_plugins.api import compat
 from nova_ha_plugins.recovery import estimate
+from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.store import api as store_api
 from nova_ha_plugins.store import values
 
@@ -86,6 +87,16 @@ class Estimates:
         # It may not even have begun: the threads may all hang.
         reading.cancel()
         return found or {}
+
+    def open_incidents(self) -> tuple[incident.Incident, ...] | None:
+        """Failures of hosts that are not closed, None without the store."""
+        if self._monotonic() < self._quiet_until:
+            return None
+        with self._lock:
+            reading = self._ask(lambda: self._store().open_incidents())
+        found = self._wait(reading, None)
+        reading.cancel()
+        return found
 
     def _ask(self, work: abc.Callable[[], Value]) -> 'futures.Future[Value]':
         # Not when nova-api starts: it may fork after that.
@@ -157,6 +168,12 @@ def traces(uuids: abc.Collection[str]) -> dict[str, values.EvacuationTrace]:
     """What was seen of these evacuations, as far as it is known now."""
     found = _of_this_store()
     return {} if found is None else found.traces(uuids)
+
+
+def open_incidents() -> tuple[incident.Incident, ...] | None:
+    """Failures of hosts that are not closed, None where nobody knows now."""
+    found = _of_this_store()
+    return None if found is None else found.open_incidents()
 
 
 def _of_this_store() -> Estimates | None:

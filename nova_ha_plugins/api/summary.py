@@ -3,15 +3,14 @@
 """``/os-evacuations/summary``: how far the servers of each host are."""
 
 import datetime
-import time
 import typing
 
 from oslo_utils import timeutils
 from webob import exc
 
 from nova_ha_plugins.api import answers
-from nova_ha_plugins.api import backend
 from nova_ha_plugins.api import compat
+from nova_ha_plugins.api import estimates
 from nova_ha_plugins.api import policies
 from nova_ha_plugins.api import reading
 from nova_ha_plugins.api import response_schemas
@@ -19,12 +18,11 @@ from nova_ha_plugins.api import schemas
 from nova_ha_plugins.api import tally
 from nova_ha_plugins.api import told
 from nova_ha_plugins.api import versions
+from nova_ha_plugins.recovery import estimate
+from nova_ha_plugins.recovery import progress
 
 # What belongs to the failure that an operator looks at now.
 _WAVE = datetime.timedelta(hours=24)
-
-# For so long nobody waits again for a store that did not answer.
-_AWAY_SECONDS = 30.0
 
 # Records that are told at a time.
 _PAGE = 1000
@@ -32,10 +30,6 @@ _PAGE = 1000
 
 class SummaryController(compat.Controller):
     """``/os-evacuations/summary``."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._away_until = 0.0
 
     @compat.wsgi.expected_errors((400, 403, 404, 503))
     @compat.validation.query_schema(schemas.SUMMARY_QUERY)
@@ -49,7 +43,7 @@ class SummaryController(compat.Controller):
         ctxt.can(policies.EVACUATIONS_SHOW_HOST, target={})
         source = req.GET.get('source_compute')
         page, evacuations = _find(ctxt, source, req.GET.get('changes-since'))
-        rows = tally.hosts(evacuations, self._planned(source))
+        rows = tally.hosts(evacuations, _planned(source), _typical())
         return {
             'evacuations_summary': {
                 'hosts': rows,
@@ -57,21 +51,15 @@ class SummaryController(compat.Controller):
             }
         }
 
-    def _planned(self, source: str | None) -> dict[str, frozenset[str]] | None:
-        """Give the servers to be evacuated of each host, None if unknown."""
-        if time.monotonic() < self._away_until:
-            return None
-        try:
-            with backend.store() as store:
-                planned = tally.planned_of(store.open_incidents())
-        except exc.HTTPServiceUnavailable:
-            self._away_until = time.monotonic() + _AWAY_SECONDS
-            return None
-        return {
-            host: servers
-            for host, servers in planned.items()
-            if source in (None, host)
-        }
+
+def _planned(source: str | None) -> dict[str, frozenset[str]] | None:
+    """Give the servers to be evacuated of each host, None if unknown."""
+    subjects = estimates.open_incidents()
+    if subjects is None:
+        return None
+    return tally.planned_of(
+        subject for subject in subjects if source in (None, subject.host)
+    )
 
 
 def _find(
@@ -117,3 +105,13 @@ def _find(
             or each.found.state in tally.OPEN
         ]
     return page, found
+
+
+def _typical() -> estimate.Estimate | None:
+    """How long an evacuation takes of which nothing is known yet."""
+    book = estimates.book()
+    if book is None:
+        return None
+    return book.estimate(
+        estimate.Kind(), progress.Phase.ACCEPTED, elapsed=0.0, in_phase=0.0
+    )

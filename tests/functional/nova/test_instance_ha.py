@@ -4,9 +4,12 @@
 
 import dataclasses
 
+import fixtures
 from oslo_utils import uuidutils
 
+from nova_ha_plugins.api import backend
 from nova_ha_plugins.api import compat
+from nova_ha_plugins.api import estimates
 from nova_ha_plugins.conf import database as database_conf
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.recovery import incident
@@ -33,6 +36,14 @@ class RecoveryTestCase(base.NovaTestCase):
         """Give nova's configuration a store, and the test the same one."""
         self.name_database('ha.sqlite')
         schema.sync(compat.CONF)
+        # On a machine that is busy half a second may pass.
+        patient = estimates.Estimates(backend.open_store, patience=60.0)
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_ha_plugins.api.estimates._known',
+                {compat.CONF.nova_ha_database.connection: patient},
+            )
+        )
         return store_api.open_store(compat.CONF)
 
     def name_database(self, file):

@@ -132,9 +132,10 @@ class SummaryTest(test_instance_ha.RecoveryTestCase):
         self.assertIsNone(row['planned'])
         self.assertEqual(4, row['total'])
         with mock.patch(
-            'nova_ha_plugins.api.backend.store', side_effect=AssertionError
-        ):
+            'nova_ha_plugins.api.backend.open_store', autospec=True
+        ) as asked:
             self.assertIsNone(self.rows()['host1']['planned'])
+        asked.assert_not_called()
 
     def test_cells_that_do_not_answer_are_counted(self):
         self.write_wave()
