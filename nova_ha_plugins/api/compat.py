@@ -8,6 +8,7 @@ module changes and nothing else does. It is imported inside nova-api only.
 
 from collections import abc
 import typing
+from urllib import parse
 
 from nova.api import openstack
 from nova.api.openstack import common
@@ -191,4 +192,11 @@ def next_page_link(
 ) -> dict[str, str]:
     """Give the link to the next page, as nova's own collections do."""
     href = common.ViewBuilder()._get_next_link(request, marker, collection)
-    return {'rel': 'next', 'href': href}
+    # Of values with the same name nova keeps the last one only, and the next
+    # page would be one of another question.
+    query = sorted(
+        pair for pair in request.params.items() if pair[0] != 'marker'
+    )
+    query.append(('marker', marker))
+    path = href.partition('?')[0]
+    return {'rel': 'next', 'href': f'{path}?{parse.urlencode(query)}'}
