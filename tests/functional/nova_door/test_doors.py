@@ -18,6 +18,7 @@ from nova_ha_plugins.fencing import door as fencing_door
 from nova_ha_plugins.nova import door as nova_door
 from nova_ha_plugins.nova import identity as identity_door
 from nova_ha_plugins.recovery import incident
+from tests.functional.nova_door import follower
 
 PATIENCE = 30.0
 
@@ -128,7 +129,9 @@ class RecoveryTest(Case):
             ),
         )
 
+        followed = follower.Follower(self, self.conf)
         self.check_servers_move(running, stopped)
+        self.check_evacuations_were_followed(followed, running, stopped)
         self.check_host_returns_only_in_novas_order(service)
 
     def check_living_host(self, running, stopped, service):
@@ -202,6 +205,28 @@ class RecoveryTest(Case):
             )
         self.assertEqual((), self.nova.servers_on('cmp-1'))
         self.assertEqual((), self.nova.evacuations('cmp-2'))
+
+    def check_evacuations_were_followed(self, followed, *servers):
+        """By somebody who did not ask nova for them."""
+        until(
+            'both have an end',
+            lambda: len(followed.store.evacuation_history()) == 2,
+        )
+        uuids = [one.uuid for one in self.nova.evacuations('cmp-1')]
+        for trace in followed.store.evacuation_traces(uuids).values():
+            host = self.nova.server(trace.server_uuid).host
+            self.assertEqual(
+                ('cmp-1', host, 'succeeded', 'image'),
+                (trace.source, trace.destination, trace.state, trace.boot),
+            )
+            took = sum(trace.seconds.values())
+            self.assertAlmostEqual(
+                trace.finished_at - trace.created_at, took, places=3
+            )
+        for server in servers:
+            until('it was told', lambda one=server: followed.words(one)[1:])
+            words = followed.words(server)
+            self.assertEqual(('start', 'end'), (words[0], words[-1]))
 
     def check_host_returns_only_in_novas_order(self, service):
         error = self.assertRaises(
