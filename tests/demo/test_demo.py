@@ -60,9 +60,30 @@ class DemoTest(unittest.TestCase):
             ('un-forced', 'closed'),
         ):
             self.assertLess(codes.index(earlier), codes.index(later))
+        self.check_evacuations(events, 4)
         # The server with priority 1000 is asked for first.
         first = next(e['text'] for e in events if e.get('code') == 'evacuate')
         self.assertIn("'db-1'", first)
+
+    def check_evacuations(self, events, number):
+        """Each was told phase by phase, up to 100 % on another host."""
+        told = {}
+        for event in events:
+            if event['kind'] == 'evacuation':
+                told.setdefault(event['uuid'], []).append(event)
+        self.assertEqual(number, len(told))
+        for items in told.values():
+            percents = [item['progress'] for item in items]
+            self.assertEqual(sorted(percents), percents)
+            self.assertEqual(percents.index(100), len(percents) - 1)
+            last = items[-1]
+            self.assertEqual(
+                ('succeeded', 'done', None),
+                (last['state'], last['phase'], last['reason']),
+            )
+            self.assertNotIn(
+                last['dest_compute'], (None, last['source_compute'])
+            )
 
     def test_an_engine_killed_between_intent_and_answer_changes_nothing(self):
         summary, events = self.run_demo(
