@@ -11,6 +11,7 @@ import collections
 from collections import abc
 import dataclasses
 import datetime
+import functools
 import typing
 
 import sqlalchemy as sa
@@ -26,13 +27,14 @@ _BEFORE_CLAIM = 'accepted'
 
 @dataclasses.dataclass(slots=True)
 class Action:
-    """One ``evacuate`` action of a server with its events by name.
+    """One ``evacuate`` action of a server with its events.
 
     :ivar host: where the rebuild began, known before nova's record has it.
     """
 
     started_at: float
-    events: dict[str, progress.Event] = dataclasses.field(default_factory=dict)
+    schedule: progress.Event | None = None
+    rebuild: progress.Event | None = None
     host: str | None = None
 
 
@@ -64,7 +66,8 @@ class Waiting(typing.NamedTuple):
 class Evidence:
     """What one cell knows of a server that is or was evacuated.
 
-    :ivar siblings: read only where one of its records may be under way.
+    :ivar siblings: all of its records, if there are several and one of them
+        may be under way.
     :ivar services_up: of the destinations that matter, of all servers.
     :ivar queues: who waits at each destination, of all servers.
     """
@@ -85,10 +88,10 @@ Found = dict[tuple[str, str], Evidence]
 
 
 def seconds(value: datetime.datetime | None) -> float | None:
-    """Give seconds since the epoch of one of nova's UTC times."""
+    """Give seconds since the epoch of a time of nova's database, in UTC."""
     if value is None:
         return None
-    return (value.replace(tzinfo=None) - _EPOCH).total_seconds()
+    return (value - _EPOCH).total_seconds()
 
 
 def read_cell(
@@ -139,20 +142,7 @@ def _read_guests(
     servers: abc.Collection[str],
     found: dict[str, Evidence],
 ) -> None:
-    model = compat.models.Instance
-    rows = session.execute(
-        sa.select(
-            model.uuid,
-            model.project_id,
-            model.host,
-            model.vm_state,
-            model.task_state,
-            model.updated_at,
-            model.deleted,
-            model.image_ref,
-            model.root_gb,
-        ).where(model.uuid.in_(servers))
-    )
+    rows = session.execute(_guests(), {'servers': servers})
     for uuid, project, host, vm, task, updated, deleted, image, root in rows:
         evidence = found[uuid]
         evidence.project_id = project
@@ -167,34 +157,23 @@ def _read_actions(
     servers: abc.Collection[str],
     found: dict[str, Evidence],
 ) -> None:
-    action = compat.models.InstanceAction
-    event = compat.models.InstanceActionEvent
-    rows = session.execute(
-        sa.select(
-            action.id,
-            action.instance_uuid,
-            action.start_time,
-            event.event,
-            event.start_time,
-            event.finish_time,
-            event.result,
-            event.host,
-        )
-        .join(event, event.action_id == action.id, isouter=True)
-        .where(action.instance_uuid.in_(servers), action.action == 'evacuate')
-        .order_by(action.start_time, action.id, event.id)
-    )
+    rows = session.execute(_actions(), {'servers': servers})
     actions: dict[int, Action] = {}
-    for id, server, began, name, started, finished, result, host in rows:
-        if id not in actions:
-            actions[id] = Action(seconds(began) or 0.0)
-            found[server].actions.append(actions[id])
-        if name is not None:
-            actions[id].events[name] = progress.Event(
-                seconds(started), seconds(finished), result
+    for id, server, began, *events in rows:
+        action = actions.get(id)
+        if action is None:
+            action = actions[id] = Action(seconds(began) or 0.0)
+            found[server].actions.append(action)
+        scheduled, schedule_end, result, started, end, outcome, host = events
+        if scheduled is not None:
+            action.schedule = progress.Event(
+                seconds(scheduled), seconds(schedule_end), result
             )
-        if name == reading.EVENT_REBUILD:
-            actions[id].host = host
+        if started is not None:
+            action.rebuild = progress.Event(
+                seconds(started), seconds(end), outcome
+            )
+            action.host = host
 
 
 def _read_volumes(
@@ -202,13 +181,9 @@ def _read_volumes(
     servers: abc.Collection[str],
     found: dict[str, Evidence],
 ) -> None:
-    model = compat.models.BlockDeviceMapping
-    rows = session.execute(
-        sa.select(model.instance_uuid, model.boot_index, model.updated_at)
-        .where(model.instance_uuid.in_(servers))
-        .where(model.destination_type == 'volume', model.deleted == 0)
-    )
-    for server, index, updated in rows:
+    for server, index, updated in session.execute(
+        _volumes(), {'servers': servers}
+    ):
         found[server].volumes.append(Volume(index == 0, seconds(updated)))
 
 
@@ -219,15 +194,17 @@ def _read_rivals(
 ) -> None:
     """What matters only while the work may be under way."""
     servers = sorted({record.instance_uuid for record in records})
-    _read_siblings(session, servers, found)
-    hosts = {
-        sibling.destination
-        for server in servers
-        for sibling in found[server].siblings
-        if sibling.destination is not None
-        and sibling.status not in reading.ENDED_STATUSES
-    }
-    up = compat.compute_services_up(session, sorted(hosts)) if hosts else {}
+    hosts = {record.dest_compute for record in records}
+    for created, id, uuid, status, destination, server in session.execute(
+        _siblings(), {'servers': servers}
+    ):
+        found[server].siblings.append(
+            Sibling(seconds(created) or 0.0, id, uuid, status, destination)
+        )
+        if status not in reading.ENDED_STATUSES:
+            hosts.add(destination)
+    named = sorted(host for host in hosts if host is not None)
+    up = compat.compute_services_up(session, named) if named else {}
     queues: dict[str, list[Waiting]] = {}
     if any(record.status == _BEFORE_CLAIM for record in records):
         queues = _read_queues(session)
@@ -236,55 +213,124 @@ def _read_rivals(
         found[server].queues = queues
 
 
-def _read_siblings(
-    session: typing.Any,
-    servers: abc.Collection[str],
-    found: dict[str, Evidence],
-) -> None:
-    model = compat.models.Migration
-    rows = session.execute(
-        sa.select(
-            model.created_at,
-            model.id,
-            model.uuid,
-            model.status,
-            model.dest_compute,
-            model.instance_uuid,
-        ).where(
-            model.instance_uuid.in_(servers),
-            model.migration_type == 'evacuation',
-        )
-    )
-    for created, id, uuid, status, destination, server in rows:
-        found[server].siblings.append(
-            Sibling(seconds(created) or 0.0, id, uuid, status, destination)
-        )
-
-
 def _read_queues(session: typing.Any) -> dict[str, list[Waiting]]:
-    """Who waits at each destination, first come first.
+    queues: dict[str, list[Waiting]] = collections.defaultdict(list)
+    for uuid, host, started in session.execute(_queues()):
+        queues[host].append(Waiting(seconds(started) or 0.0, uuid))
+    return {host: sorted(queue) for host, queue in queues.items()}
+
+
+# The statements are made once: to put them together for each answer takes as
+# long as to read a hundred rows. They are of tables, not of mapped classes,
+# for the same reason.
+_SERVERS: typing.Any = sa.bindparam('servers', expanding=True)
+
+
+@functools.cache
+def _guests() -> typing.Any:
+    table = compat.models.Instance.__table__.c
+    return sa.select(
+        table.uuid,
+        table.project_id,
+        table.host,
+        table.vm_state,
+        table.task_state,
+        table.updated_at,
+        table.deleted,
+        table.image_ref,
+        table.root_gb,
+    ).where(table.uuid.in_(_SERVERS))
+
+
+@functools.cache
+def _actions() -> typing.Any:
+    action = compat.models.InstanceAction.__table__
+    events = compat.models.InstanceActionEvent.__table__
+    joined, columns = action, [action.c.id, action.c.instance_uuid]
+    columns.append(action.c.start_time)
+    order = [action.c.start_time, action.c.id]
+    for name in (reading.EVENT_SCHEDULE, reading.EVENT_REBUILD):
+        event = events.alias()
+        joined = joined.outerjoin(
+            event,
+            sa.and_(event.c.action_id == action.c.id, event.c.event == name),
+        )
+        columns += [event.c.start_time, event.c.finish_time, event.c.result]
+        order.append(event.c.id)
+    return (
+        sa.select(*columns, event.c.host)
+        .select_from(joined)
+        .where(
+            action.c.instance_uuid.in_(_SERVERS),
+            action.c.action == 'evacuate',
+        )
+        .order_by(*order)
+    )
+
+
+@functools.cache
+def _volumes() -> typing.Any:
+    table = compat.models.BlockDeviceMapping.__table__.c
+    return sa.select(
+        table.instance_uuid, table.boot_index, table.updated_at
+    ).where(
+        table.instance_uuid.in_(_SERVERS),
+        table.destination_type == 'volume',
+        table.deleted == 0,
+    )
+
+
+@functools.cache
+def _siblings() -> typing.Any:
+    """Records of servers that have more than one; most have not."""
+    table = compat.models.Migration.__table__
+    other = table.alias('other')
+    several = (
+        sa.select(other.c.instance_uuid)
+        .where(
+            other.c.instance_uuid.in_(_SERVERS),
+            other.c.migration_type == 'evacuation',
+        )
+        .group_by(other.c.instance_uuid)
+        .having(sa.func.count() > 1)
+    )
+    return sa.select(
+        table.c.created_at,
+        table.c.id,
+        table.c.uuid,
+        table.c.status,
+        table.c.dest_compute,
+        table.c.instance_uuid,
+    ).where(
+        table.c.instance_uuid.in_(several),
+        table.c.migration_type == 'evacuation',
+    )
+
+
+@functools.cache
+def _queues() -> typing.Any:
+    """Who waits for a destination that has begun, but not claimed, its work.
 
     A record has no destination until the claim is done; but the event of the
     work that waits for the claim names the host that has begun it.
     """
-    migration = compat.models.Migration
-    action = compat.models.InstanceAction
-    event = compat.models.InstanceActionEvent
-    rows = session.execute(
-        sa.select(migration.uuid, event.host, event.start_time)
-        .join(action, action.instance_uuid == migration.instance_uuid)
-        .join(event, event.action_id == action.id)
+    migration = compat.models.Migration.__table__
+    action = compat.models.InstanceAction.__table__
+    event = compat.models.InstanceActionEvent.__table__
+    return (
+        sa.select(migration.c.uuid, event.c.host, event.c.start_time)
+        .select_from(
+            migration.join(
+                action, action.c.instance_uuid == migration.c.instance_uuid
+            ).join(event, event.c.action_id == action.c.id)
+        )
         .where(
-            migration.migration_type == 'evacuation',
-            migration.status == _BEFORE_CLAIM,
-            migration.deleted == 0,
-            action.action == 'evacuate',
-            event.event == reading.EVENT_REBUILD,
-            event.finish_time.is_(None),
-            event.start_time >= migration.created_at,
+            migration.c.migration_type == 'evacuation',
+            migration.c.status == _BEFORE_CLAIM,
+            migration.c.deleted == 0,
+            action.c.action == 'evacuate',
+            event.c.event == reading.EVENT_REBUILD,
+            event.c.finish_time.is_(None),
+            event.c.start_time >= migration.c.created_at,
         )
     )
-    queues: dict[str, list[Waiting]] = collections.defaultdict(list)
-    for uuid, host, started in rows:
-        queues[host].append(Waiting(seconds(started) or 0.0, uuid))
-    return {host: sorted(queue) for host, queue in queues.items()}

@@ -48,15 +48,13 @@ def facts_of(
     """Give everything that is known of one evacuation."""
     created_at = evidence.seconds(record.created_at) or 0.0
     action = _action_of(created_at, known)
-    schedule = action.events.get(reading.EVENT_SCHEDULE)
-    rebuild = action.events.get(reading.EVENT_REBUILD)
     is_over = record.status in reading.ENDED_STATUSES
     rival = (
         progress.Rival.NONE
         if is_over
         else _rival_of(record, created_at, known)
     )
-    volumes = _volumes_of(record, known, rebuild, rival)
+    volumes = _volumes_of(record, known, action.rebuild, rival)
     return progress.Facts(
         status=record.status,
         source=record.source_compute,
@@ -65,8 +63,8 @@ def facts_of(
         now=now,
         created_at=created_at,
         updated_at=evidence.seconds(record.updated_at),
-        schedule=schedule,
-        rebuild=rebuild,
+        schedule=action.schedule,
+        rebuild=action.rebuild,
         destination_up=known.services_up.get(record.dest_compute or ''),
         rival=rival,
         boot=_boot_of(known),

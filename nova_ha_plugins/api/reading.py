@@ -13,7 +13,6 @@ import datetime
 import typing
 
 import sqlalchemy as sa
-from sqlalchemy import orm
 
 from nova_ha_plugins.api import compat
 from nova_ha_plugins.recovery import progress
@@ -61,6 +60,10 @@ class Record(typing.NamedTuple):
     def place(self) -> tuple[datetime.datetime, int, str]:
         """Where it stands in the order of all cells."""
         return (self.created_at, self.id, self.uuid)
+
+
+# Of nova's table; the cell is not in it.
+COLUMNS = Record._fields[:-1]
 
 
 class Page(list[Record]):
@@ -161,7 +164,7 @@ def _place_of(
 def _read_place(
     ctxt: typing.Any, uuid: str
 ) -> tuple[datetime.datetime, int, str] | None:
-    model = compat.models.Migration
+    model = compat.models.Migration.__table__.c
     with compat.reader(ctxt) as session:
         row = session.execute(
             sa.select(model.created_at, model.id, model.uuid).where(
@@ -177,9 +180,8 @@ def _read_page(
     limit: int | None,
     after: tuple[datetime.datetime, int, str] | None,
 ) -> list[Record]:
-    model = compat.models.Migration
-    # The last field is not nova's.
-    columns = [getattr(model, name) for name in Record._fields[:-1]]
+    model = compat.models.Migration.__table__.c
+    columns = [getattr(model, name) for name in COLUMNS]
     statement = (
         sa.select(*columns)
         .where(
@@ -278,36 +280,25 @@ def _could_be(
 
 def _is_finished(model: typing.Any) -> typing.Any:
     """Whether a destination ended its work since the record was made."""
-    action = compat.models.InstanceAction
-    event = compat.models.InstanceActionEvent
-    return (
-        sa.select(event.id)
-        .join(action, action.id == event.action_id)
-        .where(
-            action.instance_uuid == model.instance_uuid,
-            action.action == 'evacuate',
-            event.event == EVENT_REBUILD,
-            event.result.is_not(None),
-            event.finish_time >= model.created_at,
-        )
-        .exists()
+    action = compat.models.InstanceAction.__table__
+    event = compat.models.InstanceActionEvent.__table__
+    return sa.exists().where(
+        action.c.instance_uuid == model.instance_uuid,
+        action.c.action == 'evacuate',
+        event.c.action_id == action.c.id,
+        event.c.event == EVENT_REBUILD,
+        event.c.result.is_not(None),
+        event.c.finish_time >= model.created_at,
     )
 
 
 def _is_replaced(model: typing.Any) -> typing.Any:
-    newer = orm.aliased(model)
-    return (
-        sa.select(newer.id)
-        .where(
-            newer.instance_uuid == model.instance_uuid,
-            newer.migration_type == 'evacuation',
-            sa.or_(
-                newer.created_at > model.created_at,
-                sa.and_(
-                    newer.created_at == model.created_at,
-                    newer.id > model.id,
-                ),
-            ),
-        )
-        .exists()
+    newer = compat.models.Migration.__table__.alias('newer').c
+    return sa.exists().where(
+        newer.instance_uuid == model.instance_uuid,
+        newer.migration_type == 'evacuation',
+        sa.or_(
+            newer.created_at > model.created_at,
+            sa.and_(newer.created_at == model.created_at, newer.id > model.id),
+        ),
     )

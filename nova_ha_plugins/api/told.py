@@ -12,6 +12,7 @@ import typing
 
 from oslo_utils import timeutils
 
+from nova_ha_plugins.api import estimates
 from nova_ha_plugins.api import evidence
 from nova_ha_plugins.api import joining
 from nova_ha_plugins.api import reading
@@ -106,8 +107,8 @@ def _remember(told: abc.Sequence[Told]) -> None:
     """Add what only the memory of our store knows."""
     if not told:
         return
-    traces: dict[str, following.Trace] = {}
-    book: estimate.Book | None = None
+    traces = estimates.traces([each.record.uuid for each in told])
+    book = estimates.book()
     for each in told:
         trace = traces.get(each.record.uuid)
         each.phase_since = _phase_since(each, trace)
