@@ -223,6 +223,11 @@ class TellingTest(unittest.TestCase):
             told,
         )
 
+    def test_next_phase_is_told_however_few_percent_it_is(self):
+        _, told = follow((1000.0, seen()), (1006.0, seen('scheduling', 2)))
+
+        self.assertEqual([(1000.0, 'start'), (1006.0, 'progress')], told)
+
     def test_progress_waits_until_five_seconds_are_over(self):
         _, told = follow(
             (1000.0, seen()),
