@@ -54,11 +54,17 @@ class EvacuateCallsTest(bench.Case):
 
     HOSTS = 3
     # Not all at once: who is last must still be there to be opted out.
-    CHANGES = {'evacuation': {'max_per_destination': 16, 'max_open': 16}}
+    CHANGES = {
+        'evacuation': {'max_per_destination': 16, 'max_open': 16},
+        # Nobody listens there.
+        'DEFAULT': {'transport_url': 'rabbit://nobody:no@127.0.0.1:1/'},
+    }
 
     @classmethod
     def prepare(cls):
         cls.servers = {}
+        # Our own resource in nova-api never answers, in the whole story.
+        cls.cloud.script.always('unknown', '', faults.late(600.0))
         for name in (*CALLS, *OUTCOMES, 'deleted', 'by-hand', 'opted-out'):
             priority = {'plain': 900, 'opted-out': 100}.get(name, 500)
             cls.servers[name] = cls.cloud.add_server(
@@ -117,6 +123,15 @@ class EvacuateCallsTest(bench.Case):
         self.assertEqual(
             times, self.cloud.counts('evacuate', self.servers[name])
         )
+
+    def test_nothing_waits_for_what_follows_evacuations(self):
+        asked = [
+            call.subject for call in self.cloud.calls if call.kind == 'unknown'
+        ]
+
+        self.assertTrue(asked)
+        self.assertIn('/os-evacuations', asked[0])
+        self.check_moved('plain')
 
     def test_server_without_a_fault_is_moved_by_one_call(self):
         self.check_moved('plain')
