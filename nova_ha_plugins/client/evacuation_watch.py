@@ -5,6 +5,7 @@
 import argparse
 from collections import abc
 import datetime
+import functools
 import time
 
 from osc_lib import exceptions
@@ -125,7 +126,7 @@ class WatchEvacuation(arguments.Taught):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Look again and again; give the exit code."""
         watch = _Watch(
-            rest.connect(self.app, timeout=_CALL_TIMEOUT),
+            lambda: rest.connect(self.app, timeout=_CALL_TIMEOUT),
             [*parsed_args.servers, *(parsed_args.server or ())],
             parsed_args.host,
             self.clock,
@@ -194,7 +195,7 @@ class _Watch:
 
     def __init__(
         self,
-        client: rest.Client,
+        connect: abc.Callable[[], rest.Client],
         servers: list[str],
         host: str | None,
         clock: abc.Callable[[], float],
@@ -202,12 +203,17 @@ class _Watch:
         self.servers = list(dict.fromkeys(servers))
         self.follower = watching.Follower(everything=bool(servers))
         self.scene = screen.Scene(self.follower)
-        self._client = client
+        self._connect = connect
         self._host = host
         self._clock = clock
         self._ids: dict[str, str] = {}
         self._asks_summary = not servers
         self._names_at: dict[str, float] = {}
+
+    @functools.cached_property
+    def _client(self) -> rest.Client:
+        # Only now: nova may be away from the beginning.
+        return self._connect()
 
     @property
     def open(self) -> bool:

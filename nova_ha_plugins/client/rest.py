@@ -52,8 +52,12 @@ def connect(app: typing.Any, timeout: float | None = None) -> 'Client':
     """Give the client of a running ``openstack`` command.
 
     :param timeout: seconds after which a call counts as unanswered.
+    :raises Unanswered: nova does not even say which versions it has.
     """
-    return Client(app.client_manager.compute, timeout)
+    try:
+        return Client(app.client_manager.compute, timeout)
+    except (sdk_exceptions.NotSupported, *_UNREACHABLE) as error:
+        raise _unreachable(error) from error
 
 
 class Client:

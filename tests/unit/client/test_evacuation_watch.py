@@ -11,6 +11,7 @@ import json
 import types
 import unittest
 
+from openstack import exceptions as sdk_exceptions
 from osc_lib import exceptions
 
 from nova_ha_plugins.client import evacuation_watch
@@ -63,9 +64,27 @@ class Nova:
         return types.SimpleNamespace(id=ids[name]) if name in ids else None
 
 
+class Manager:
+    """Finds nova only after some attempts."""
+
+    def __init__(self, nova, away):
+        self.nova = nova
+        self.away = away
+
+    @property
+    def compute(self):
+        if self.away:
+            self.away -= 1
+            raise sdk_exceptions.NotSupported('No version document')
+        return self.nova
+
+
 class WatchCase(unittest.TestCase):
-    def watch(self, played, *words, stdout=None):
-        """Run it; give exit code and lines."""
+    def watch(self, played, *words, stdout=None, away=0):
+        """Run it; give exit code and lines.
+
+        :param away: how often nova does not even say which versions it has.
+        """
         self.nova = Nova(played)
         self.now = 0.0
         stdout = stdout or io.StringIO()
@@ -74,8 +93,7 @@ class WatchCase(unittest.TestCase):
             self.now += seconds
 
         app = types.SimpleNamespace(
-            stdout=stdout,
-            client_manager=types.SimpleNamespace(compute=self.nova),
+            stdout=stdout, client_manager=Manager(self.nova, away)
         )
         command = evacuation_watch.WatchEvacuation(app, None)
         command.sleep = sleep
@@ -314,6 +332,15 @@ class PatienceTest(WatchCase):
 
         self.assertEqual((0, 'no evacuation'), (code, lines[-1]))
         self.assertIn('It has not answered yet', lines[0])
+        self.assertEqual(6.0, self.now)
+
+    def test_nova_may_be_away_when_the_watch_begins(self):
+        code, lines = self.watch(
+            self.of_server([answers.done(SERVER)]), 'web-1', away=2
+        )
+
+        self.assertEqual((0, '1 succeeded'), (code, lines[-1]))
+        self.assertIn('No version document. It has not answered', lines[0])
         self.assertEqual(6.0, self.now)
 
     def test_time_runs_out_loudly(self):
