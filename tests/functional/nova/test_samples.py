@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The samples of the API reference have the fields that the API gives."""
+"""The samples of the API reference are what the API gives.
 
+Those about evacuations are made here; the others have the same fields.
+"""
+
+import dataclasses
 import json
-import pathlib
+import threading
+import time
 
+import fixtures
+from nova import exception
+from nova.virt import fake
 from oslo_utils import uuidutils
 
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.store import values
+from tests.functional.nova import samples as sampling
 from tests.functional.nova import test_instance_ha
 
-SAMPLES = pathlib.Path(__file__, '../../../../api-ref/source/samples')
+LATEST = 'instance-ha 1.2'
 
 
 def fields(value):
@@ -29,7 +38,7 @@ class SamplesTest(test_instance_ha.RecoveryTestCase):
         return super().ask(path, status, **kwargs)
 
     def sample(self, name):
-        return json.loads((SAMPLES.resolve() / name).read_text())
+        return json.loads((sampling.DIRECTORY.resolve() / name).read_text())
 
     def compare(self, name, answer, *free):
         """:param free: dictionaries whose keys are data, not fields."""
@@ -43,25 +52,6 @@ class SamplesTest(test_instance_ha.RecoveryTestCase):
                     place = place[0] if isinstance(place, list) else place
                 place[last] = None
         self.assertEqual(found, expected, name)
-
-    def test_evacuations(self):
-        server = self.write_evacuation('host1', 'host2')
-        self.write_evacuation('host1', 'host3')
-        path = f'/servers/{server["id"]}/evacuations'
-        owner = {'user': 'fake', 'roles': 'reader,member'}
-
-        self.compare('server-evacuations-list-resp.json', self.ask(path))
-        self.compare(
-            'evacuations-list-resp.json', self.ask('/os-evacuations?limit=1')
-        )
-        uuid = self.ask(path)['evacuations'][-1]['uuid']
-        shown = self.ask(f'{path}/{uuid}', **owner)['evacuation']
-        sample = self.sample('server-evacuation-show-owner-resp.json')
-        self.assertEqual(shown.keys(), sample['evacuation'].keys())
-        self.assertEqual(
-            {key for key, value in shown.items() if value is None},
-            {k for k, v in sample['evacuation'].items() if v is None},
-        )
 
     def test_status_and_incidents(self):
         store = self.use_store()
@@ -143,7 +133,165 @@ class SamplesTest(test_instance_ha.RecoveryTestCase):
             self.compare(f'{listed}-resp.json', self.ask(path))
         self.compare('history-resp.json', self.ask('/os-instance-ha/history'))
 
-    def test_error(self):
-        self.compare(
+
+class EvacuationSamplesTest(test_instance_ha.RecoveryTestCase):
+    """A host dies: one server is back, one failed, one is on its way."""
+
+    def setUp(self):
+        super().setUp()
+        self.broken, self.gates = set(), {}
+        spawn = fake.FakeDriver.spawn
+
+        def held(driver, context, instance, *args, **kwargs):
+            if instance.uuid in self.broken:
+                raise exception.NovaException('no space left on device')
+            if instance.uuid in self.gates:
+                self.gates[instance.uuid].wait(60)
+            return spawn(driver, context, instance, *args, **kwargs)
+
+        self.useFixture(
+            fixtures.MonkeyPatch('nova.virt.fake.FakeDriver.spawn', held)
+        )
+
+    def wait_for(self, server, **wanted):
+        """Ask until the newest evacuation is like that."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            for item in self.get_evacuations(server, version=LATEST)[:1]:
+                if wanted.items() <= item.items():
+                    return item
+            time.sleep(0.05)
+        self.fail(f'{wanted} not reached: {self.get_evacuations(server)[:1]}')
+
+    def remember(self, store):
+        """Let six evacuations of the same kind have been, all alike."""
+        self.lease = store.take_lease('test', 600.0)
+        past = values.EvacuationTrace(
+            uuid='',
+            server_uuid=uuidutils.generate_uuid(),
+            source='cmp-9',
+            created_at=1.0,
+            state='succeeded',
+            phase='done',
+            boot='image',
+            storage='copy',
+            size='2GiB-4GiB',
+            finished_at=500.0,
+            seconds={'spawning': 365.0, 'finishing': 1.0},
+            copied=300.0,
+        )
+        traces = [
+            dataclasses.replace(past, uuid=uuidutils.generate_uuid())
+            for _ in range(6)
+        ]
+        store.save_evacuation_traces(traces, self.lease)
+
+    def follow(self, store, item):
+        """Let the engine have seen how fast the bytes come."""
+        now = time.time()
+        trace = values.EvacuationTrace(
+            uuid=item['uuid'],
+            server_uuid=item['server_uuid'],
+            source='cmp-1',
+            created_at=now,
+            state='running',
+            phase='spawning',
+            phase_since=now,
+            rate=float(8 << 20),
+        )
+        store.save_evacuation_traces([trace], self.lease)
+
+    def test_evacuations(self):
+        store = self.use_store()
+        self.remember(store)
+        self.start_hosts('cmp-1', 'cmp-3')
+        back, failed, coming, planned = (
+            self.boot('cmp-1', name=name)
+            for name in ('web-1', 'web-2', 'db-1', 'web-3')
+        )
+        self.broken.add(failed['id'])
+        gate = self.gates[coming['id']] = threading.Event()
+        self.addCleanup(gate.set)
+        self.kill('cmp-1')
+        for server, state in ((back, 'succeeded'), (failed, 'failed')):
+            self.evacuate(server)
+            self.wait_for(server, state=state)
+        self.evacuate(coming)
+        item = self.wait_for(coming, phase='spawning')
+        path = f'/servers/{coming["id"]}/evacuations'
+        report = {
+            'progress': {
+                'disk_total_bytes': 2 << 30,
+                'disk_processed_bytes': 750 << 20,
+            }
+        }
+        self.ask_for_nothing(f'{path}/{item["uuid"]}/progress', report)
+        self.follow(store, self.wait_for(coming, storage='copy'))
+        self.store_incident(
+            store,
+            host='cmp-1',
+            phase=incident.Phase.EVACUATING,
+            servers=(
+                incident.Server(
+                    uuid=planned['id'], state=incident.ServerState.READY
+                ),
+            ),
+        )
+        samples = self.samples()
+
+        samples.take('evacuation-progress-req.json', report)
+        samples.take(
+            'server-evacuations-list-resp.json', self.ask_latest(path)
+        )
+        samples.take(
+            'server-evacuation-show-owner-resp.json',
+            self.ask_latest(
+                f'{path}/{item["uuid"]}', user='fake', roles='reader,member'
+            ),
+        )
+        samples.take(
+            'evacuations-list-resp.json',
+            self.ask_latest(
+                '/os-evacuations?limit=1&state=failed&state=succeeded'
+            ),
+        )
+        samples.take(
+            'evacuations-summary-resp.json',
+            self.ask_latest('/os-evacuations/summary?source_compute=cmp-1'),
+        )
+        samples.take(
+            'evacuate-refused-resp.json',
+            self.ask(
+                f'/servers/{coming["id"]}/action',
+                409,
+                method='POST',
+                json={'evacuate': {}},
+                version='compute 2.96',
+            ),
+            moment=item['created_at'],
+        )
+        samples.take(
             'error-resp.json', self.ask('/os-evacuations?color=red', 400)
         )
+
+        samples.check()
+
+    def samples(self):
+        address = self.computes['cmp-3'].manager.driver.get_host_ip_addr()
+        return sampling.Samples(
+            self,
+            {
+                address: '192.0.2.19',
+                self.api.project_id: 'eea457ba9609455d891bab3f48bc2b5b',
+                '"user_id": "admin"': (
+                    '"user_id": "7f1835bc6b2f460d9373ee48970505ea"'
+                ),
+            },
+        )
+
+    def ask_latest(self, path, **kwargs):
+        return self.ask(path, version=LATEST, **kwargs)
+
+    def ask_for_nothing(self, path, body):
+        answer = self.request(path, version=LATEST, method='PUT', json=body)
+        self.assertEqual(204, answer.status_code, answer.text)
