@@ -84,6 +84,10 @@ class SummaryTest(test_instance_ha.RecoveryTestCase):
         self.write_evacuation(
             'host1', 'host2', age=2 * DAY, status='completed'
         )
+        # Nova made its record again, and never closes it.
+        self.write_evacuation(
+            'host1', 'host2', age=2 * DAY, status='pre-migrating'
+        )
         self.write_evacuation('host2', 'host3', age=DAY - 60)
         self.write_evacuation(
             'host3',
@@ -101,7 +105,7 @@ class SummaryTest(test_instance_ha.RecoveryTestCase):
         # One that was never closed is still somebody's business.
         self.assertEqual(1, recent['host3']['states']['running'])
         self.assertEqual({'host1', 'host2', 'host3'}, set(everything))
-        self.assertEqual(2, everything['host1']['total'])
+        self.assertEqual(3, everything['host1']['total'])
         self.assertEqual({}, nothing)
 
     def test_one_host_can_be_asked_for(self):
