@@ -25,6 +25,8 @@ WallClock = abc.Callable[[], datetime.datetime]
 
 # The bar is as long as the terminal leaves room for.
 _WIDE, _BAR, _SHORT_BAR = 100, 24, 12
+# Of so many it is also said what is done while all goes well.
+_FEW = 3
 # Data that should be newer by this is said to be old.
 _LATE = 3.0
 
@@ -283,7 +285,10 @@ class Bars(Lines):
             return [] if stale else [rich_text.Text('No evacuation yet')]
         column = _name_column([follower.name(item) for item in items], width)
         blocks = [
-            [self._bar(item, column, stale), *self._note(item)]
+            [
+                self._bar(item, column, stale),
+                *self._note(item, len(items) <= _FEW),
+            ]
             for item in items
         ]
         if sum(map(len, blocks)) > room:
@@ -305,9 +310,9 @@ class Bars(Lines):
             found += block
         return found
 
-    def _note(self, item: rest.Item) -> list[rich_text.Text]:
-        """Give the second line: how much, when, and why."""
-        told = '' if item['state'] == 'succeeded' else watching.remark(item)
+    def _note(self, item: rest.Item, few: bool) -> list[rich_text.Text]:
+        """Give the lines below: how much, when, and why."""
+        told = watching.remark(item, always=few)
         facts = (watching.way(item), watching.amount(item), self._by(item))
         text = ', '.join(part for part in facts if part)
         text = ': '.join(part for part in (text, told) if part)

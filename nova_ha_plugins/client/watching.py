@@ -23,9 +23,16 @@ _STEPS = (
     'done',
 )
 
-# What is another number in each answer without any news in it.
+# What is different in each answer without any news in it; the sentence says
+# in words what other fields have, and the time left.
 _RESTLESS = frozenset(
-    {'eta_seconds', 'eta_p90_seconds', 'eta_samples', 'updated_at'}
+    {
+        'eta_seconds',
+        'eta_p90_seconds',
+        'eta_samples',
+        'explanation',
+        'updated_at',
+    }
 )
 
 # A line is worth this much progress, when nothing else is new.
@@ -253,25 +260,33 @@ def way(item: rest.Item) -> str:
     return f'{item["source_compute"]} -> {item["dest_compute"] or "?"}'
 
 
-def remark(item: rest.Item) -> str:
-    """Say why it waits or how it ended.
+def remark(item: rest.Item, always: bool = False) -> str:
+    """Say why it waits or how it ended; nothing while all goes well.
 
-    An older API has no sentence: then nova's word has to do.
+    An older API has no sentence: then its word has to do.
+
+    :param always: say also what is done while all goes well.
     """
+    if item['state'] == 'succeeded':
+        return ''
+    if item['state'] == 'running' and not (item['reason'] or always):
+        return ''
     text = str(item.get('explanation') or item['reason'] or '')
     return f'stalled: {text}' if item['stalled'] else text
 
 
 def line(item: rest.Item, name: str) -> str:
     """One evacuation as one plain line."""
-    told = '' if item['state'] == 'succeeded' else remark(item)
+    told = remark(item)
+    # The sentence about one that waits says how long, too.
+    silent = item['stalled'] or (item['state'] == 'queued' and told)
     parts = [
         name,
         f'{step(item):<14}',
         percent(item),
         amount(item),
         way(item),
-        '' if item['stalled'] else left(item),
+        '' if silent else left(item),
         told,
     ]
     return '  '.join(part for part in parts if part).rstrip()

@@ -41,7 +41,14 @@ class FollowerTest(unittest.TestCase):
         follower.update([answers.item(eta_seconds=9)])
 
         same = follower.update(
-            [answers.item(eta_seconds=8, eta_p90_seconds=12, updated_at='x')]
+            [
+                answers.item(
+                    eta_seconds=8,
+                    eta_p90_seconds=12,
+                    explanation='About 8 s are left.',
+                    updated_at='x',
+                )
+            ]
         )
         bytes_moved = follower.update([answers.item(disk_processed_bytes=1)])
 
@@ -153,8 +160,7 @@ class LineTest(unittest.TestCase):
 
         self.assertEqual(
             'web-1  6/8 spawning     62%  310 of 512 MiB  cmp-1 -> cmp-2  '
-            'about 1 min 20 s left (9 in 10: 2 min 10 s)  It copies the '
-            'image.',
+            'about 1 min 20 s left (9 in 10: 2 min 10 s)',
             line,
         )
 
@@ -162,6 +168,31 @@ class LineTest(unittest.TestCase):
         line = self.line(source_compute=None, dest_compute=None)
 
         self.assertEqual('web-1  6/8 spawning     40%  no estimate yet', line)
+
+    def test_one_that_waits_says_for_what_and_how_long(self):
+        line = self.line(
+            state='queued',
+            phase='claiming',
+            percent=10,
+            dest_compute=None,
+            eta_seconds=80,
+            explanation='It waits for the others. About 80 s are left.',
+        )
+
+        self.assertEqual(
+            'web-1  3/8 claiming     10%  cmp-1 -> ?  It waits for the '
+            'others. About 80 s are left.',
+            line,
+        )
+
+    def test_one_that_goes_on_in_spite_of_something_says_of_what(self):
+        line = self.line(
+            reason='source_returned', explanation='The old host came back.'
+        )
+
+        self.assertTrue(
+            line.endswith('no estimate yet  The old host came back.'), line
+        )
 
     def test_volumes_are_counted_while_they_are_attached(self):
         volumes = {'volumes_total': 3, 'volumes_done': 1}
