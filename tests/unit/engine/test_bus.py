@@ -4,6 +4,7 @@
 
 import threading
 import unittest
+from unittest import mock
 
 import oslo_messaging
 
@@ -84,6 +85,15 @@ class BusTest(unittest.TestCase):
 
         with self.assertRaisesRegex(Exception, 'refused'):
             sender.tell('start', outside.an_evacuation())
+
+    def test_nobody_waits_for_a_bus_that_is_away(self):
+        sender = bus.Bus(configuration('fake://'), 'ctl-1')
+        with mock.patch.object(
+            sender._transport, '_send_notification', autospec=True
+        ) as send:
+            sender.tell('start', outside.an_evacuation())
+
+        self.assertEqual(0, send.call_args.kwargs['retry'])
 
     def test_it_is_known_whether_somebody_named_a_bus(self):
         self.assertFalse(bus.Bus(configuration(''), 'ctl-1').url_is_set)

@@ -97,8 +97,9 @@ class ToldTest(FollowTestCase):
         self.nova.end()
         self.bus.refuses = ConnectionError('no bus')
         with self.assertLogs('nova_ha_plugins', 'WARNING'):
-            self.look()
-        self.clock.pass_(600.0)
+            for _ in range(5):
+                self.look(60.0)
+        self.clock.pass_(60.0)
         self.nova.calls.clear()
         self.bus.refuses = None
         self.look()
