@@ -143,13 +143,16 @@ def _read_guests(
     found: dict[str, Evidence],
 ) -> None:
     rows = session.execute(_guests(), {'servers': servers})
-    for uuid, project, host, vm, task, updated, deleted, image, root in rows:
+    for uuid, project, deleted, image, root, *guest in rows:
         evidence = found[uuid]
         evidence.project_id = project
         evidence.has_image = bool(image)
         evidence.root_gib = root
         if not deleted:
-            evidence.guest = progress.Guest(host, vm, task, seconds(updated))
+            host, vm, task, updated, launched = guest
+            evidence.guest = progress.Guest(
+                host, vm, task, seconds(updated), seconds(launched)
+            )
 
 
 def _read_actions(
@@ -232,13 +235,14 @@ def _guests() -> typing.Any:
     return sa.select(
         table.uuid,
         table.project_id,
+        table.deleted,
+        table.image_ref,
+        table.root_gb,
         table.host,
         table.vm_state,
         table.task_state,
         table.updated_at,
-        table.deleted,
-        table.image_ref,
-        table.root_gb,
+        table.launched_at,
     ).where(table.uuid.in_(_SERVERS))
 
 

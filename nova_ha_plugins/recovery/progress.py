@@ -153,12 +153,16 @@ class Event:
 
 @dataclasses.dataclass(frozen=True)
 class Guest:
-    """The server as nova's database has it now."""
+    """The server as nova's database has it now.
+
+    :ivar launched_at: when a host last had it built; None if nobody asked.
+    """
 
     host: str | None
     vm_state: str | None
     task_state: str | None
     updated_at: float | None = None
+    launched_at: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,6 +241,9 @@ class Assessment:
 
 def assess(facts: Facts) -> Assessment:
     """State, phase and percentage of one evacuation record."""
+    if facts.guest is not None and facts.guest.vm_state == 'deleted':
+        # Nova writes that first and takes the row away afterwards.
+        facts = dataclasses.replace(facts, guest=None)
     if facts.status == 'done':
         return _succeeded()
     if facts.status in ('error', 'failed'):
@@ -288,7 +295,7 @@ def _assess_open(facts: Facts) -> Assessment:
         return _failed(Reason.SERVER_DELETED)
     if _is_at_destination(facts):
         return _succeeded()
-    if _result(facts.schedule) == 'Error' and facts.destination is None:
+    if _result(facts.schedule) == 'Error':
         return _failed(Reason.NO_VALID_HOST)
     if _result(facts.rebuild) == 'Error':
         return _failed(Reason.DESTINATION_FAILED)
@@ -304,8 +311,11 @@ def _assess_running(facts: Facts, reason: Reason | None) -> Assessment:
         # Two rebuilds write the same task state, so it jumps back and forth.
         percent = None
         reason = Reason.CONCURRENT_EVACUATION
+    state = _RUNNING_STATES.get(phase, State.RUNNING)
+    if phase is Phase.UNKNOWN and _was_reset(facts):
+        state = State.RUNNING
     return Assessment(
-        state=_RUNNING_STATES.get(phase, State.RUNNING),
+        state=state,
         phase=phase,
         progress=percent,
         stalled=stall is not None,
@@ -354,6 +364,8 @@ def _phase(facts: Facts) -> Phase:
     if facts.status == 'pre-migrating' or (
         facts.status == 'completed' and facts.destination is not None
     ):
+        if _was_reset(facts):
+            return Phase.UNKNOWN
         return Phase.FINISHING if task is None else _TASK_PHASES[task]
     if task is not None and _TASK_PHASES[task] is not Phase.PREPARING:
         return _TASK_PHASES[task]
@@ -378,12 +390,34 @@ def _stall_reason(facts: Facts) -> Reason | None:
     return None
 
 
+def _was_reset(facts: Facts) -> bool:
+    """Tell whether the task was taken away before the guest was built.
+
+    Nova takes the task away in the same write that says when the guest was
+    built; somebody who resets the state takes it away alone. The two times
+    are of two machines.
+    """
+    return (
+        facts.guest is not None
+        and facts.guest.task_state is None
+        and facts.destination is not None
+        and facts.guest.launched_at is not None
+        and facts.guest.launched_at < facts.created_at - SETTLE_SECONDS
+    )
+
+
 def _failure_reason(facts: Facts) -> Reason:
-    """``error`` without a destination is the scheduler's; the rest is not."""
-    if facts.destination is None and (
-        facts.status == 'error' or _result(facts.schedule) == 'Error'
-    ):
+    """Who closed the record: the conductor, or the destination, and why.
+
+    Only the conductor writes ``error``, also of a destination that somebody
+    named. The destination's event is no error where the server was deleted.
+    """
+    if facts.status == 'error' or _result(facts.schedule) == 'Error':
         return Reason.NO_VALID_HOST
+    if facts.status == 'failed' and facts.rebuild is not None:
+        result = facts.rebuild.result
+        if result == 'Success' or (result is None and facts.guest is None):
+            return Reason.SERVER_DELETED
     return Reason.DESTINATION_FAILED
 
 

@@ -123,11 +123,13 @@ class FailureTest(unittest.TestCase):
     def test_error_without_destination_is_no_valid_host(self):
         self.check(facts('error', schedule=ERROR), Reason.NO_VALID_HOST)
 
-    def test_error_with_a_forced_destination_is_the_destinations(self):
-        self.check(
-            facts('error', destination='dst', schedule=ERROR),
-            Reason.DESTINATION_FAILED,
-        )
+    def test_error_with_a_named_destination_is_still_the_schedulers(self):
+        for destination in ('dst', None):
+            for status in ('error', 'accepted'):
+                self.check(
+                    facts(status, destination=destination, schedule=ERROR),
+                    Reason.NO_VALID_HOST,
+                )
 
     def test_failed_is_the_destinations(self):
         self.check(facts('failed', rebuild=ERROR), Reason.DESTINATION_FAILED)
@@ -144,6 +146,24 @@ class FailureTest(unittest.TestCase):
         for status in ('accepted', 'pre-migrating', 'completed'):
             with self.subTest(status):
                 self.check(facts(status, guest=None), Reason.SERVER_DELETED)
+
+    def test_server_that_nova_takes_away_has_no_guest_any_more(self):
+        self.check(
+            facts('pre-migrating', guest=guest(None, vm='deleted')),
+            Reason.SERVER_DELETED,
+        )
+
+    def test_rebuild_that_ends_well_with_a_failed_record_was_deleted(self):
+        self.check(
+            facts('failed', rebuild=SUCCESS, guest=None), Reason.SERVER_DELETED
+        )
+        self.check(
+            facts('failed', rebuild=RUNS, guest=None), Reason.SERVER_DELETED
+        )
+        self.check(
+            facts('failed', rebuild=ERROR, guest=None),
+            Reason.DESTINATION_FAILED,
+        )
 
     def test_failed_events_are_believed_before_the_record_is_closed(self):
         self.check(facts('accepted', schedule=ERROR), Reason.NO_VALID_HOST)
@@ -341,6 +361,27 @@ class StallTest(unittest.TestCase):
     def test_task_that_was_reset(self):
         known = facts('pre-migrating', guest=guest(None), now=LATER)
         self.check(known, Reason.TASK_STATE_RESET)
+
+    def test_task_that_was_reset_is_not_the_end_of_the_building(self):
+        for status in ('pre-migrating', 'completed'):
+            for launched_at, phase, percent in (
+                (900.0, Phase.UNKNOWN, None),
+                (1000.5, Phase.FINISHING, 90),
+                (None, Phase.FINISHING, 90),
+            ):
+                known = facts(
+                    status,
+                    guest=dataclasses.replace(
+                        guest(None), launched_at=launched_at
+                    ),
+                )
+                found = progress.assess(known)
+                self.assertEqual(
+                    (State.RUNNING, phase, percent),
+                    (found.state, found.phase, found.progress),
+                )
+                later = progress.assess(dataclasses.replace(known, now=LATER))
+                self.assertIs(Reason.TASK_STATE_RESET, later.reason)
 
     def test_accepted_record_without_a_task(self):
         known = facts('accepted', guest=guest(None), now=LATER)
