@@ -73,14 +73,13 @@ class ProgressDriver(oslo_messaging.notify.Driver):
             self._hear(message)
         except Exception:
             if not self._said:
+                self._said = True
                 LOG.warning(
-                    'A notification is not understood: expected one of '
-                    "nova's, found %r. Progress of evacuations may be "
+                    'A notification is not understood: expected what nova '
+                    'sends, found an error. Progress of evacuations may be '
                     'missing; said once.',
-                    message.get('event_type', message),
                     exc_info=True,
                 )
-            self._said = True
 
     def _hear(self, message: typing.Any) -> None:
         host = _host(message['publisher_id'])

@@ -20,11 +20,11 @@ from nova_ha_plugins.compute import mirror
 from nova_ha_plugins.compute import tally
 from nova_ha_plugins.compute import watched
 
-# 'completed': the source came back in the meantime, and the work goes on.
-_WORKED_ON = ('pre-migrating', 'completed')
-
 # When the work has ended; powering-off: nova stops what it has started.
 _ENDED = (None, 'powering-off', *mirror.TASKS)
+
+# A killed nova-compute had no more than 64 evacuations under way.
+_NEWEST = 200
 
 
 def current_context() -> typing.Any:
@@ -43,15 +43,14 @@ def find_image(context: typing.Any, image_id: str) -> images.Image | None:
 def find_evacuation(host: str, server: str, source: str) -> typing.Any:
     """Give nova's record of the evacuation that this host works on.
 
+    Whatever its status: it is 'completed' when the source comes back on the
+    way, and closed when the conductor did not answer before the end.
+
     :raises Gone: if there is none.
     """
     found = objects.MigrationList.get_by_filters(
         nova_context.get_admin_context(),
-        {
-            'instance_uuid': server,
-            'migration_type': 'evacuation',
-            'status': list(_WORKED_ON),
-        },
+        {'instance_uuid': server, 'migration_type': 'evacuation'},
     )
     mine = [
         record
@@ -59,10 +58,9 @@ def find_evacuation(host: str, server: str, source: str) -> typing.Any:
         if record.dest_compute == host and record.source_compute == source
     ]
     if not mine:
-        raise watched.Gone(
-            f'no open evacuation of server {server} to host {host}'
-        )
-    # A server may have been on this host before; ids grow within a cell.
+        raise watched.Gone(f'no evacuation of server {server} to host {host}')
+    # The destination is written before the work begins, so the newest one
+    # is ours; ids grow within a cell.
     return max(mine, key=lambda record: record.id)
 
 
@@ -115,16 +113,13 @@ def forget_progress(host: str) -> list[str]:
     Gives the servers: evacuated to this host as far as nova's records say,
     with a progress, but nobody works on them.
     """
-    context = nova_context.get_admin_context()
-    left = objects.MigrationList.get_by_filters(
-        context,
-        {
-            'host': host,
-            'migration_type': 'evacuation',
-            'status': 'pre-migrating',
-        },
+    newest = objects.MigrationList.get_by_filters(
+        nova_context.get_admin_context(),
+        {'host': host, 'migration_type': 'evacuation'},
+        limit=_NEWEST,
     )
-    uuids = {r.instance_uuid for r in left if r.dest_compute == host}
+    left = [record for record in newest if record.dest_compute == host]
+    uuids = {record.instance_uuid for record in left}
     if not uuids:
         return []
     done = []

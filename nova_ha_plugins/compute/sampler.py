@@ -39,6 +39,9 @@ _END_PATIENCE = 900.0
 
 _MAX_FAILURES = 5
 
+# Nova sends its two formats one after the other.
+_BOTH_FORMATS = 5.0
+
 Word = watched.Start | watched.End | str
 
 
@@ -165,15 +168,27 @@ class Sampler:
 
         A number must not outlive the work by a whole rest.
         """
+        ended = False
         while True:
-            left = due - self._clock()
+            left = 0.0 if ended else max(due - self._clock(), 0.0)
             try:
-                word = self._words.get(left > 0, max(left, 0.0))
+                word = self._words.get(left > 0, left)
             except queue.Empty:
-                return True
+                return not ended
+            self._try_to_take(word)
+            ended = ended or isinstance(word, watched.End)
+
+    def _try_to_take(self, word: Word) -> None:
+        try:
             self._take(word)
-            if isinstance(word, watched.End):
-                return False
+        except Exception:
+            LOG.warning(
+                'Not followed, whatever becomes of it: %s. Expected to begin '
+                'or end the watch over an evacuation, found an error; the '
+                'evacuation goes on.',
+                word,
+                exc_info=True,
+            )
 
     def _take(self, word: Word) -> None:
         if isinstance(word, str):
@@ -181,13 +196,24 @@ class Sampler:
             return
         key = (word.host, word.server)
         if isinstance(word, watched.Start):
+            if self._is_repeated(key, word):
+                return
             item = watched.Watched(word, watched.storage_of(self._conf))
             self._items[key] = item
             # Now, before nova makes the first file.
-            item.look()
+            self._look(item)
         elif key in self._items:
             self._items[key].end = word
             self._items[key].ended_at = self._clock()
+
+    def _is_repeated(self, key: tuple[str, str], start: watched.Start) -> bool:
+        """Say whether this is the same start in nova's other format."""
+        item = self._items.get(key)
+        return (
+            item is not None
+            and item.end is None
+            and start.at - item.start.at < _BOTH_FORMATS
+        )
 
     def _round(self, *, whole: bool) -> None:
         """Look at all files and tell nova what is new.
@@ -200,7 +226,7 @@ class Sampler:
             if whole or item.end is not None
         }
         for item in items.values():
-            item.look()
+            self._look(item)
         if self._clock() < self._quiet_until:
             return
         self._clear()
@@ -213,6 +239,21 @@ class Sampler:
             if self._is_through(item, servers.get(item.start.server)):
                 self._items.pop(key)
         self._pause = 0.0
+
+    def _look(self, item: watched.Watched) -> None:
+        """Look at the files of one; if that fails, the others go on."""
+        try:
+            item.look(self._images)
+        except Exception:
+            LOG.log(
+                logging.DEBUG if item.failures else logging.WARNING,
+                'Bytes of server %s are not counted: expected to look at its '
+                'files, found an error. Its evacuation goes on; the next '
+                'look tries again.',
+                item.start.server,
+                exc_info=True,
+            )
+            item.failures += 1
 
     def _is_through(self, item: watched.Watched, server: typing.Any) -> bool:
         """Report one evacuation, and say whether that was the last time."""
@@ -265,9 +306,8 @@ class Sampler:
             item.record = self._records.find_evacuation(
                 start.host, start.server, start.source
             )
-        item.learn(server)
+        item.learn(server, self._images)
         self._notice_lost_end(item, server)
-        item.count(self._images)
         if item.unsaved:
             self._records.save_bytes(item.record, item.tally)
             item.saved()

@@ -120,12 +120,13 @@ class Watched:
         """Take note that nova knows them."""
         self._saved = (self.tally.total, self.tally.processed)
 
-    def look(self) -> None:
-        """Look at the files, if there is anything to see."""
+    def look(self, known: images.Images) -> None:
+        """Look at the files, if there is anything to see, and count."""
         if self.tally.total != 0:
             self.seen = files.look(self._place, self.start.at)
+            self._count(known)
 
-    def learn(self, server: typing.Any) -> None:
+    def learn(self, server: typing.Any, known: images.Images) -> None:
         """Take what nova says of the server, read after a look.
 
         A directory that is there before the disks are made is shared with
@@ -135,12 +136,11 @@ class Watched:
         if image != self.image:
             # Not what the notification seemed to say.
             self._begin(image)
-            self.look()
+            self.look(known)
         if server.task_state in _BEFORE_DISKS and self.seen.home:
             self.tally.nothing_to_bring()
 
-    def count(self, known: images.Images) -> None:
-        """Bring the bytes up to date with the last look."""
+    def _count(self, known: images.Images) -> None:
         image, settled = None, True
         if self.tally.wants_image(self.seen):
             image, settled = known.of(self.image, self.start.context)
