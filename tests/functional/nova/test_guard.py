@@ -2,9 +2,9 @@
 
 """A second evacuation of a server: what nova does, and what the guard does."""
 
+from concurrent import futures
 import threading
 import time
-from unittest import mock
 
 import fixtures
 from nova.tests import fixtures as nova_fixtures
@@ -20,8 +20,9 @@ from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.store import api as store_api
 from nova_ha_plugins.store import schema
 from tests.functional.nova import base
+from tests.unit.recovery import examples
 
-EVACUATE = {'evacuate': {}}
+ASKED = '{"evacuate": {}}'
 
 
 class GuardTestCase(base.NovaTestCase):
@@ -39,7 +40,7 @@ class GuardTestCase(base.NovaTestCase):
         def held(driver, context, instance, *args, **kwargs):
             if instance.task_state == 'rebuild_spawning':
                 self.begun.append(instance.uuid)
-                self.gate.wait(20)
+                self.gate.wait(60)
             return spawn(driver, context, instance, *args, **kwargs)
 
         self.useFixture(
@@ -60,7 +61,7 @@ class GuardTestCase(base.NovaTestCase):
         return self.request(
             f'/servers/{server["id"]}/action',
             method='POST',
-            json=EVACUATE,
+            data=ASKED,
             **kwargs,
         )
 
@@ -84,11 +85,11 @@ class GuardTestCase(base.NovaTestCase):
     def sentence(self, answer):
         return answer.json()['conflictingRequest']['message']
 
-    def wait(self, what, check, seconds=15):
+    def wait(self, what, check, seconds=30):
         deadline = time.monotonic() + seconds
         while not check():
             self.assertLess(time.monotonic(), deadline, what)
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def wait_spawning(self, server, number=1):
         self.wait('spawning', lambda: self.begun.count(server['id']) >= number)
@@ -156,3 +157,238 @@ class DoubleSpawnTest(GuardTestCase):
             f'compute {self.microversion}',
             answer.headers['OpenStack-API-Version'],
         )
+
+
+class OpenTest(GuardTestCase):
+    """What opens the guard, and what does not."""
+
+    def setUp(self):
+        super().setUp()
+        self.start_hosts('host1', 'host2', 'host3')
+        self.server = self.boot('host1')
+        self.kill('host1')
+
+    def fence(self, store, host, at):
+        store.create(
+            examples.make(
+                uuid=f'inc-{host}',
+                host=host,
+                opened_at=at,
+                phase=incident.Phase.EVACUATING,
+                fence=examples.valid_fence(confirmed_at=at),
+            ),
+            None,
+        )
+
+    def test_only_a_fence_ends_the_wait_for_a_dead_destination(self):
+        store = self.use_store()
+        self.accept(self.server)
+        self.wait_spawning(self.server)
+        [first] = self.get_evacuations(self.server)
+        self.force_down(first['dest_compute'])
+        stalled = self.refuse(self.server)
+        self.admin_api.post_server_action(
+            self.server['id'], {'os-resetState': {'state': 'active'}}
+        )
+        self.refuse(self.server)
+        self.fence(store, 'host1', store.now())
+        self.refuse(self.server)
+        self.fence(store, first['dest_compute'], store.now())
+
+        # A fence that nobody can read is none.
+        self.flags(
+            connection=f'sqlite:///{self.directory}/absent/ha.sqlite',
+            group='nova_ha_database',
+        )
+        backend._stores.clear()
+        self.refuse(self.server)
+        self.assertRegex(
+            self.stdlog.logger.output,
+            r'does without the store .* So whether host '
+            rf"'{first['dest_compute']}' was fenced is not known",
+        )
+        self.use_store()
+        # It was away a moment ago, and is left alone for a while.
+        self.refuse(self.server)
+        self.useFixture(
+            fixtures.MonkeyPatch('nova_ha_plugins.api.guard.STORE_PAUSE', 0.0)
+        )
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_ha_plugins.api.guard.Store._ask', _ask_at_once
+            )
+        )
+        self.accept(self.server)
+        self.wait_spawning(self.server, 2)
+        newest, oldest = self.get_evacuations(self.server)
+
+        text = self.sentence(stalled)
+        self.assertIn('It does not go on (destination_down)', text)
+        self.assertIn('is fenced by nova-ha-engine', text)
+        self.assertEqual(first['uuid'], oldest['uuid'])
+        self.assertNotEqual(first['dest_compute'], newest['dest_compute'])
+
+    def test_nova_answers_what_is_not_about_an_open_evacuation(self):
+        self.accept(self.server)
+        self.wait_spawning(self.server)
+
+        self.check_requests_that_nova_refuses()
+        self.check_same_request_in_other_words()
+        self.check_cell_that_is_down()
+        self.check_who_may_ask_and_who_may_override()
+        self.check_end_opens_it_whether_good_or_bad()
+
+    def post(self, data, path=None, **kwargs):
+        kwargs.setdefault('version', f'compute {self.microversion}')
+        path = path or f'/servers/{self.server["id"]}/action'
+        return self.request(path, method='POST', data=data, **kwargs)
+
+    def check_requests_that_nova_refuses(self):
+        for data, status in (
+            ('', 400),
+            ('[', 400),
+            ('[1]', 404),
+            ('7', 404),
+            ('{}', 400),
+            ('{"evacuate": {}, "x": 1}', 400),
+        ):
+            answer = self.post(data)
+            self.assertEqual(status, answer.status_code, (data, answer.text))
+            self.assertNotIn(guard.HEADER, answer.headers)
+        for version, status in (('2.999', 406), ('x', 400)):
+            answer = self.post(ASKED, version=f'compute {version}')
+            self.assertEqual(status, answer.status_code, answer.text)
+        unknown = self.ask({'id': '5d4c2f6e-0000-4000-8000-000000000001'})
+        self.assertEqual(404, unknown.status_code, unknown.text)
+
+    def check_same_request_in_other_words(self):
+        path = f'/servers/{self.server["id"]}/action'
+        project = f'/{self.api.project_id}'
+        for answer in (
+            self.post(ASKED, path=project + path),
+            self.post('{"\\u0065vacuate": {}}'),
+            self.post(ASKED, base='v2', path=project + path, version=None),
+        ):
+            self.assertEqual(409, answer.status_code, answer.text)
+            self.assertIn(guard.HEADER, answer.headers)
+
+    def check_cell_that_is_down(self):
+        with nova_fixtures.DownCellFixture():
+            answer = self.ask(self.server)
+        self.assertEqual(503, answer.status_code, answer.text)
+        text = answer.json()['serviceUnavailable']['message']
+        self.assertIn('database of the cell', text)
+        self.assertIn('Nothing was done', text)
+        self.assertEqual(1, len(self.get_evacuations(self.server)))
+
+    def check_who_may_ask_and_who_may_override(self):
+        member = {'user': 'fake', 'roles': 'reader,member'}
+
+        forbidden = self.ask(self.server, **member)
+        self.policy.set_rules({compat.EVACUATE_RULE: ''}, overwrite=False)
+        hidden = self.sentence(self.refuse(self.server, **member))
+        self.policy.set_rules(
+            {policies.GUARD_OVERRIDE: 'role:admin'}, overwrite=False
+        )
+        self.refuse(self.server, **member)
+        other = self.ask(self.server)
+        self.policy.set_rules({policies.GUARD_OVERRIDE: '!'}, overwrite=False)
+
+        self.assertEqual(403, forbidden.status_code, forbidden.text)
+        self.assertNotIn(guard.HEADER, forbidden.headers)
+        self.assertIn('is being evacuated since', hidden)
+        self.assertNotIn('host1', hidden)
+        self.assertEqual(200, other.status_code, other.text)
+        self.assertIn(
+            "let through unguarded: 'admin' may do so by policy",
+            self.stdlog.logger.output,
+        )
+
+    def check_end_opens_it_whether_good_or_bad(self):
+        self.wait_spawning(self.server, 2)
+        self.gate.set()
+        self.wait(
+            'both closed',
+            lambda: (
+                {item['status'] for item in self.get_evacuations(self.server)}
+                <= {'done', 'failed', 'error'}
+            ),
+        )
+        # Nova gets the body as it was: it knows no such host.
+        answer = self.post('{"evacuate": {"host": "host9"}}')
+        self.assertEqual(404, answer.status_code, answer.text)
+        self.assertIn('host9', answer.text)
+        for host in ('host2', 'host3'):
+            self.force_down(host)
+        for _ in range(2):
+            self.accept(self.server)
+            self.wait_state(self.server, 'failed')
+        self.assertEqual(4, len(self.get_evacuations(self.server)))
+
+
+class TurnTest(GuardTestCase):
+    """Two requests at the same moment, before nova has written anything."""
+
+    def setUp(self):
+        super().setUp()
+        self.start_hosts('host1', 'host2', 'host3')
+        self.servers = [self.boot('host1') for _ in range(4)]
+        self.kill('host1')
+
+    def both_at_once(self, server):
+        """Ask twice at the same moment; give the statuses."""
+        start = threading.Barrier(2)
+
+        def ask(_):
+            start.wait(10)
+            return self.ask(server).status_code
+
+        with futures.ThreadPoolExecutor(2) as pool:
+            return sorted(pool.map(ask, range(2)))
+
+    def test_one_of_two_is_refused_in_one_process_and_in_two(self):
+        inside, go_on = threading.Event(), threading.Event()
+        evacuate = compat.compute_api.API.evacuate
+
+        def slow(*args, **kwargs):
+            inside.set()
+            go_on.wait(10)
+            return evacuate(*args, **kwargs)
+
+        first, second, third, fourth = self.servers
+        with fixtures.MonkeyPatch('nova.compute.api.API.evacuate', slow):
+            with futures.ThreadPoolExecutor(1) as pool:
+                asked = pool.submit(self.ask, first)
+                inside.wait(10)
+                refused = self.refuse(first)
+                go_on.set()
+                self.assertEqual(200, asked.result().status_code)
+        after = self.refuse(first)
+        lock_only = self.both_at_once(second)
+        store = self.use_store()
+        # Another process has a lock of its own.
+        with fixtures.MonkeyPatch(
+            'nova_ha_plugins.api.guard._TURNS.take', lambda *_: None
+        ):
+            row_only = self.both_at_once(third)
+        token = store.take_turn(f'evacuate:{fourth["id"]}', 60.0)
+        elsewhere = self.refuse(fourth)
+        store.end_turn(f'evacuate:{fourth["id"]}', token)
+        self.accept(fourth)
+
+        self.assertEqual('turn', refused.headers[guard.HEADER])
+        self.assertIn('at this moment', self.sentence(refused))
+        self.assertIn('is being evacuated', self.sentence(after))
+        self.assertEqual([200, 409], lock_only)
+        self.assertEqual([200, 409], row_only)
+        self.assertEqual('turn', elsewhere.headers[guard.HEADER])
+        for server in self.servers:
+            self.assertEqual(1, len(self.get_evacuations(server)))
+        # Each turn was given back.
+        self.assertEqual(set(), guard._TURNS._taken)
+        self.assertIsNotNone(store.take_turn(f'evacuate:{third["id"]}', 60.0))
+
+
+def _ask_at_once(store, question, otherwise):
+    with backend.store() as opened:
+        return question(opened)
