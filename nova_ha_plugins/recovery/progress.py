@@ -295,7 +295,7 @@ def _assess_open(facts: Facts) -> Assessment:
         return _failed(Reason.SERVER_DELETED)
     if _is_at_destination(facts):
         return _succeeded()
-    if _result(facts.schedule) == 'Error':
+    if _result(facts.schedule) == 'Error' and not _has_begun(facts):
         return _failed(Reason.NO_VALID_HOST)
     if _result(facts.rebuild) == 'Error':
         return _failed(Reason.DESTINATION_FAILED)
@@ -388,6 +388,11 @@ def _stall_reason(facts: Facts) -> Reason | None:
     if facts.now - facts.last_write_at > QUIET_SECONDS:
         return Reason.NO_ACTIVITY
     return None
+
+
+def _has_begun(facts: Facts) -> bool:
+    """Tell whether a destination has been at work, whoever named it."""
+    return facts.status == 'pre-migrating' or facts.rebuild is not None
 
 
 def _was_reset(facts: Facts) -> bool:

@@ -147,6 +147,17 @@ class FailureTest(unittest.TestCase):
             with self.subTest(status):
                 self.check(facts(status, guest=None), Reason.SERVER_DELETED)
 
+    def test_conductor_that_failed_after_the_destination_began_ends_nothing(
+        self,
+    ):
+        for known in (
+            facts('pre-migrating', schedule=ERROR),
+            facts('accepted', schedule=ERROR, rebuild=RUNS),
+        ):
+            self.assertIn(
+                progress.assess(known).state, (State.RUNNING, State.QUEUED)
+            )
+
     def test_server_that_nova_takes_away_has_no_guest_any_more(self):
         self.check(
             facts('pre-migrating', guest=guest(None, vm='deleted')),
