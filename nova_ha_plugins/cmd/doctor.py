@@ -19,15 +19,18 @@ import sqlalchemy as sa
 
 from nova_ha_plugins.cmd import checks
 from nova_ha_plugins.cmd import engines
+from nova_ha_plugins.cmd import extension
 from nova_ha_plugins.cmd import finding
 from nova_ha_plugins.cmd import networks
 from nova_ha_plugins.conf import opts
+from nova_ha_plugins.engine import bus
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.engine import probe
 from nova_ha_plugins.fencing import door as fencing_door
 from nova_ha_plugins.fencing import map as fencing_map
 from nova_ha_plugins.nova import client as nova_client
 from nova_ha_plugins.nova import door as nova_door
+from nova_ha_plugins.nova import evacuations
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.store import api as store_api
 from nova_ha_plugins.store import liveness
@@ -95,6 +98,7 @@ def examine(
                 )
             )
     _examine_hosts(conf, look)
+    _examine_evacuations(conf, look)
     secret = look.at('secrets', functools.partial(_secret_files, conf))
     if secret is not None:
         found += checks.secret_files(secret)
@@ -160,6 +164,16 @@ def _examine_hosts(conf: cfg.ConfigOpts, look: _Look) -> None:
         ]
     if services is not None and beats is not None and fencing is not None:
         _examine_networks(conf, look, services, beats)
+
+
+def _examine_evacuations(conf: cfg.ConfigOpts, look: _Look) -> None:
+    tried = doors.attempt(evacuations.EvacuationsDoor(conf).check)
+    look.findings += [
+        extension.check(tried, evacuations.VERSION),
+        extension.following(
+            conf.progress.follow, conf.progress.notify, bus.is_named(conf)
+        ),
+    ]
 
 
 def _examine_networks(

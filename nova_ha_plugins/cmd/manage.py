@@ -62,11 +62,12 @@ def db_sync(conf: cfg.ConfigOpts) -> int:
 
 
 def db_purge(conf: cfg.ConfigOpts) -> int:
-    """Remove old closed incidents and old settled facts."""
+    """Remove old incidents, facts and evacuations that are over."""
     purged = store_api.open_store(conf).purge(conf.command.days)
     print(
-        f'Removed {purged.incidents} closed incidents and {purged.facts} '
-        f'settled facts older than {conf.command.days:g} days'
+        f'Removed {purged.incidents} closed incidents, {purged.facts} '
+        f'settled facts and {purged.evacuations} ended evacuations older '
+        f'than {conf.command.days:g} days'
     )
     return OK
 
@@ -108,7 +109,7 @@ def _add_commands(
     )
     sync.set_defaults(run=db_sync)
     purge = actions.add_parser(
-        'purge', help='remove closed incidents and settled facts'
+        'purge', help='remove incidents, facts and evacuations that are over'
     )
     purge.add_argument(
         '--days',

@@ -25,10 +25,7 @@ _FORMAT = 2.0
 
 
 class Bus:
-    """Sends what is told of an evacuation, or raises.
-
-    :ivar url_is_set: whether somebody has said where the bus is.
-    """
+    """Sends what is told of an evacuation, or raises."""
 
     def __init__(self, conf: cfg.ConfigOpts, host: str) -> None:
         """Prepare to send; nothing is connected before the first telling.
@@ -38,11 +35,7 @@ class Bus:
         self._transport: typing.Any = (
             oslo_messaging.get_notification_transport(conf)
         )
-        group = conf.oslo_messaging_notifications
-        self.url_is_set = (
-            group.transport_url or conf.transport_url
-        ) != _NO_URL
-        self._topics = tuple(group.topics)
+        self._topics = tuple(conf.oslo_messaging_notifications.topics)
         self._exchange = conf.progress.exchange
         self._publisher = f'nova-ha-engine:{host}'
         # Events of aodh belong to a project, as those of the watcher.
@@ -82,6 +75,18 @@ class Bus:
     def close(self) -> None:
         """Leave the bus."""
         self._transport.cleanup()
+
+
+def is_named(conf: cfg.ConfigOpts) -> bool:
+    """Whether a configuration says where the bus is."""
+    # Makes its options known, and connects to nothing.
+    try:
+        oslo_messaging.get_notification_transport(conf)
+    except oslo_messaging.MessagingException:
+        # It does, if only in words that nobody understands.
+        return True
+    url = conf.oslo_messaging_notifications.transport_url or conf.transport_url
+    return bool(url != _NO_URL)
 
 
 def payload_of(subject: views.Evacuation) -> dict[str, typing.Any]:

@@ -25,11 +25,16 @@ class Refused(DoorError):
     """The other side said no: nothing happened.
 
     :ivar status: the HTTP status, 0 where there is none.
+    :ivar guarded: nova would have done it; our filter in nova-api refused,
+        because an evacuation of the same server is open.
     """
 
-    def __init__(self, text: str, status: int = 0) -> None:
+    def __init__(
+        self, text: str, status: int = 0, *, guarded: bool = False
+    ) -> None:
         super().__init__(text)
         self.status = status
+        self.guarded = guarded
 
 
 class NotCalled(Refused):

@@ -390,21 +390,18 @@ def _open_teller(conf: cfg.ConfigOpts, host: str) -> telling.Teller | None:
     """The teller, None where there is nobody to tell."""
     if not conf.progress.notify:
         return None
-    why = ''
-    try:
-        opened = bus.Bus(conf, host)
-    # A driver of the bus that is not installed, a URL that nobody can read.
-    except Exception as error:
-        why = f'{type(error).__name__}: {error}'
-    if not why and opened.url_is_set:
-        return telling.Teller(opened)
-    if why:
-        LOG.warning('No notifications of evacuations are sent: %s', why)
-    else:
+    if not bus.is_named(conf):
         LOG.info(
             'No notifications of evacuations are sent: [DEFAULT] '
             'transport_url is not set'
         )
+        return None
+    try:
+        return telling.Teller(bus.Bus(conf, host))
+    # A driver of the bus that is not installed, a URL that nobody can read.
+    except Exception as error:
+        why = f'{type(error).__name__}: {error}'
+    LOG.warning('No notifications of evacuations are sent: %s', why)
     return None
 
 

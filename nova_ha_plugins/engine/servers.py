@@ -426,7 +426,11 @@ class Servers(part.Part):
             return self.ctx.apply(
                 subject,
                 events.EvacuateRefused(
-                    now(), uuid, str(error), busy=error.status == 429
+                    now(),
+                    uuid,
+                    str(error),
+                    busy=error.status == 429,
+                    guarded=error.guarded,
                 ),
             )
         if isinstance(error, doors.DoorError):

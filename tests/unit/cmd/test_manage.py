@@ -70,7 +70,9 @@ class TestDatabase(ManageTestCase):
         code, out, _ = self.run_command('db', 'purge', '--days', '30')
 
         self.assertEqual(0, code)
-        self.assertRegex(out, 'Removed 0 closed incidents and 0 .* 30 days')
+        self.assertRegex(
+            out, 'Removed 0 closed incidents, 0 .* and 0 ended .* 30 days'
+        )
 
     def test_purge_before_sync_says_what_to_run(self):
         code, _, err = self.run_command('db', 'purge')

@@ -96,8 +96,9 @@ class BusTest(unittest.TestCase):
         self.assertEqual(0, send.call_args.kwargs['retry'])
 
     def test_it_is_known_whether_somebody_named_a_bus(self):
-        self.assertFalse(bus.Bus(configuration(''), 'ctl-1').url_is_set)
-        self.assertTrue(bus.Bus(configuration('fake://'), 'c').url_is_set)
+        self.assertFalse(bus.is_named(configuration('')))
+        self.assertTrue(bus.is_named(configuration('fake://')))
+        self.assertTrue(bus.is_named(configuration('nonsense')))
 
     def test_payload_says_which_version_it_has(self):
         payload = bus.payload_of(
