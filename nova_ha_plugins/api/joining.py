@@ -24,6 +24,11 @@ class _Volumes(typing.NamedTuple):
     done: int | None = None
 
 
+def now() -> float:
+    """The time on nova's clock, in seconds since the epoch."""
+    return float(timeutils.utcnow_ts(microsecond=True))
+
+
 def of_server(
     ctxt: typing.Any, server_uuid: str
 ) -> list[tuple[reading.Record, progress.Facts]]:
@@ -35,15 +40,15 @@ def of_server(
     if not records:
         return []
     found = evidence.read_cell(ctxt, records)
-    now = timeutils.utcnow_ts(microsecond=True)
+    read_at = now()
     return [
-        (record, facts_of(record, found[record.cell, server_uuid], now))
+        (record, facts_of(record, found[record.cell, server_uuid], read_at))
         for record in records
     ]
 
 
 def facts_of(
-    record: reading.Record, known: evidence.Evidence, now: float
+    record: reading.Record, known: evidence.Evidence, read_at: float
 ) -> progress.Facts:
     """Give everything that is known of one evacuation."""
     created_at = evidence.seconds(record.created_at) or 0.0
@@ -60,7 +65,7 @@ def facts_of(
         source=record.source_compute,
         destination=record.dest_compute,
         guest=known.guest,
-        now=now,
+        now=read_at,
         created_at=created_at,
         updated_at=evidence.seconds(record.updated_at),
         schedule=action.schedule,

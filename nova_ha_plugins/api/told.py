@@ -10,8 +10,6 @@ from collections import abc
 import dataclasses
 import typing
 
-from oslo_utils import timeutils
-
 from nova_ha_plugins.api import estimates
 from nova_ha_plugins.api import evidence
 from nova_ha_plugins.api import joining
@@ -82,12 +80,12 @@ def of_server(ctxt: typing.Any, server_uuid: str) -> list[Told]:
 def _tell(
     records: abc.Sequence[reading.Record], known: evidence.Found
 ) -> list[Told]:
-    now = timeutils.utcnow_ts(microsecond=True)
+    read_at = joining.now()
     nothing = evidence.Evidence()
     told = []
     for record in records:
         about = known.get((record.cell, record.instance_uuid), nothing)
-        facts = joining.facts_of(record, about, now)
+        facts = joining.facts_of(record, about, read_at)
         told.append(
             Told(
                 record=record,

@@ -24,6 +24,11 @@ def at(seconds):
     return None if seconds is None else EPOCH + datetime.timedelta(0, seconds)
 
 
+def epoch(seconds):
+    """Give that time in seconds since 1970."""
+    return at(seconds).replace(tzinfo=datetime.UTC).timestamp()
+
+
 def cells():
     """Give the cells that have servers, in the order of their names."""
     found = objects.CellMappingList.get_all(context.get_admin_context())
@@ -152,7 +157,12 @@ class Evacuation:
             migration_type='evacuation',
             status=self.status,
             source_compute=self.source,
+            source_node=self.source,
             dest_compute=self.destination,
+            dest_node=self.destination,
+            dest_host=self.destination and '192.0.2.19',
+            user_id='admin',
+            project_id='admin',
             disk_total=total,
             disk_processed=processed,
             created_at=at(self.created),
