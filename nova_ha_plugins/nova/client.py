@@ -31,6 +31,9 @@ DEFAULT_TIMEOUT = 30.0
 # a proxy that gave up waiting for one of the two sides.
 _NO_ANSWER = frozenset({401, 407, 408})
 
+# Of a refusal that is not nova's; see ``nova_ha_plugins.api.guard``.
+GUARD_HEADER = 'X-Nova-HA-Guard'
+
 # A page of a thousand servers with long metadata is a few MiB.
 _MAX_BODY = 64 * 1024 * 1024
 
@@ -172,6 +175,7 @@ class Client:
                 **kwargs,
             )
             status = response.status_code
+            guarded = GUARD_HEADER in response.headers
             text = body.read(response, deadline, _MAX_BODY).decode(
                 'utf-8', 'replace'
             )
@@ -183,11 +187,16 @@ class Client:
                 f'{self._name} did not answer the request to {what}: '
                 f'{_first_line(exc)} (request {request_id}).'
             ) from exc
-        self._judge(status, text, what, request_id)
+        self._judge(status, text, what, request_id, guarded)
         return text
 
     def _judge(
-        self, status: int, text: str, what: str, request_id: str
+        self,
+        status: int,
+        text: str,
+        what: str,
+        request_id: str,
+        guarded: bool,
     ) -> None:
         if 200 <= status < 300:
             return
@@ -195,7 +204,9 @@ class Client:
         tail = f'{why} (HTTP {status}, request {request_id}).'
         if 400 <= status < 500 and status not in _NO_ANSWER:
             raise doors.Refused(
-                f'{self._name} refused to {what}: {tail}', status
+                f'{self._name} refused to {what}: {tail}',
+                status,
+                guarded=guarded,
             )
         raise doors.Unanswered(
             f'{self._name} did not answer the request to {what}: {tail}'

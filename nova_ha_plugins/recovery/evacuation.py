@@ -206,6 +206,9 @@ def refused(
         # The answer is late: nova's record has told more already.
         return subject
     code = 'nova-busy' if event.busy else 'refused'
+    if event.guarded:
+        # Its record shows in the next look, and is followed like our own.
+        code = 'evacuation-open'
     subject = outcomes.again(
         subject, event.at, server, code, event.text, patience
     )

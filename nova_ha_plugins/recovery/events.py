@@ -263,11 +263,13 @@ class EvacuateRefused(Event):
     """Nova said no to the evacuation: nothing happened.
 
     :ivar busy: it said so because of its load, not because of the server.
+    :ivar guarded: the guard said so: an evacuation of the server is open.
     """
 
     server_uuid: str
     text: str
     busy: bool = False
+    guarded: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

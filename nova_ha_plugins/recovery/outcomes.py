@@ -26,8 +26,9 @@ def again(
     patience: waits.Patience,
     baseline: str | None = None,
 ) -> incident.Incident:
-    # Want of a host ends by itself when capacity returns: never park it.
-    waits_for_room = code in ('no-valid-host', 'nova-busy')
+    # Want of a host ends by itself when capacity returns, and an evacuation
+    # that somebody else began ends too: never park it.
+    waits_for_room = code in ('no-valid-host', 'nova-busy', 'evacuation-open')
     if not waits_for_room and (
         server.attempts - server.waits >= patience.max_attempts
     ):

@@ -40,6 +40,10 @@ CALLS = {
     '409': [faults.refuse(409, "Cannot 'evacuate' instance: locked")],
     '400': [faults.refuse(400, 'Compute service of cmp-1 is still in use.')],
     '429': [faults.too_many(2)],
+    'guarded': [
+        faults.refuse(409, 'is being evacuated', (('X-Nova-HA-Guard', 'm'),))
+    ]
+    * 3,
     '409-always': [faults.refuse(409, 'vTPM is not supported')] * 9,
 }
 OUTCOMES = {
@@ -177,6 +181,12 @@ class EvacuateCallsTest(bench.Case):
         self.check_asked('429', 2)
         told = self.told('429')
         self.assertEqual((2, 1), (told.attempts, told.waits))
+
+    def test_409_of_the_guard_is_waited_for_and_never_parked(self):
+        self.check_moved('guarded')
+        self.check_asked('guarded', 4)
+        told = self.told('guarded')
+        self.assertEqual((4, 3), (told.attempts, told.waits))
 
     def test_no_valid_host_waits_and_is_moved_when_there_is_room(self):
         self.check_moved('no-host', performed=3)

@@ -16,6 +16,7 @@ from nova_ha_plugins.api import guard
 from nova_ha_plugins.api import policies
 from nova_ha_plugins.conf import database as database_conf
 from nova_ha_plugins.conf import nova_progress
+from nova_ha_plugins.nova import client
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.store import api as store_api
 from nova_ha_plugins.store import schema
@@ -142,6 +143,7 @@ class DoubleSpawnTest(GuardTestCase):
         self.assertEqual(['host1', item['dest_compute']], self.guests(guarded))
         text = self.sentence(answer)
         self.assertEqual(item['uuid'], answer.headers[guard.HEADER])
+        self.assertEqual(client.GUARD_HEADER, guard.HEADER)
         for part in (
             guarded['id'],
             item['uuid'],

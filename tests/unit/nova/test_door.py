@@ -19,6 +19,7 @@ from tests.unit.nova import servers
 
 UUID = '0d8f2b32-6f1e-4a51-8a3e-26b1b4e1c0aa'
 ACTION = f'POST /compute/v2.1/servers/{UUID}/action'
+GUARD = ('X-Nova-HA-Guard', 'mig-1')
 SERVICE = f'PUT /compute/v2.1/os-services/{UUID}'
 DETAIL = 'GET /compute/v2.1/servers/detail'
 
@@ -484,6 +485,20 @@ class WritingTest(Case):
             self.assertEqual(status, error.status)
             self.assertIn('because', str(error))
             self.assertEqual(1, len(self.cloud.calls(ACTION)))
+
+    def test_refusal_of_the_guard_is_known_by_its_header(self):
+        body = {'conflictingRequest': {'code': 409, 'message': 'is open'}}
+        for headers, guarded in (((), False), ((GUARD,), True)):
+            self.fault(
+                ACTION,
+                lambda handler, headers=headers: (
+                    handler.answer(409, body, headers) or True
+                ),
+            )
+
+            error = self.assertRaises(doors.Refused, self.door.evacuate, UUID)
+
+            self.assertEqual((409, guarded), (error.status, error.guarded))
 
     def test_5xx_is_no_answer_and_asked_once(self):
         for status in (500, 502, 503, 504):

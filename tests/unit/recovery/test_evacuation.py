@@ -466,6 +466,17 @@ class AgainTest(unittest.TestCase):
         self.assertEqual(ServerState.READY, found.state)
         self.assertEqual(('nova-busy', 1), (found.code, found.waits))
 
+    def test_a_server_that_somebody_evacuates_is_waited_for_for_ever(self):
+        subject = evacuating(asked(attempts=9, waits=0), BESIDE)
+        event = events.EvacuateRefused(
+            NOW + 1, 'vm-1', 'is being evacuated', guarded=True
+        )
+
+        found = machine.step(subject, event, PATIENCE).servers[0]
+
+        self.assertEqual(ServerState.READY, found.state)
+        self.assertEqual(('evacuation-open', 1), (found.code, found.waits))
+
     def test_a_retry_forgets_the_old_destination(self):
         found = look(
             following(destination='d1'), examples.record('error'), STILL
