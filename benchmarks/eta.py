@@ -12,7 +12,8 @@ The simulated cloud: a host with 8 to 40 servers fails, its servers are built
 on 2 to 5 others, each of which claims for one server at a time. Half of the
 servers boot from an image, of which two thirds have to be copied (256 MiB to
 8 GiB, at 30 to 300 MiB/s, a rate that changes on the way); half boot from one
-to six volumes. One in fifty waits a minute or more for its network.
+to six volumes. One in fifty waits a minute or more for its network. The last
+line is the same cloud without samplers: nobody knows who has to copy how much.
 """
 
 import argparse
@@ -53,7 +54,8 @@ class Course:
     :ivar seconds: how long each phase took, in their order.
     :ivar copied: seconds of the spawning phase until all bytes were there.
     :ivar bend: share of the bytes that was there after half of that time.
-    :ivar begins: when the destination began with each that came before it.
+    :ivar begins: when the destination began with each that came before it,
+        None if nobody knows.
     """
 
     uuid: str
@@ -64,7 +66,7 @@ class Course:
     copied: float = 0.0
     bend: float = 0.5
     volumes: int = 0
-    begins: tuple[float, ...] = ()
+    begins: tuple[float, ...] | None = None
 
     @property
     def end(self) -> float:
@@ -172,6 +174,11 @@ def simulated(seed: int, waves: int) -> Iterator[list[Course]]:
         yield wave(chance, number)
 
 
+def unmeasured(courses: list[Course]) -> list[Course]:
+    """Return the same wave on hosts without samplers."""
+    return [dataclasses.replace(each, disk_total=None) for each in courses]
+
+
 def recorded(lines: Iterable[str], size: int = 20) -> Iterator[list[Course]]:
     """Return what a cloud recorded, in the order in which it happened.
 
@@ -228,8 +235,14 @@ def facts_at(course: Course, now: float) -> progress.Facts:
         disk_processed=course.copied_at(spent) if copying else None,
         volumes_total=course.volumes,
         volumes_done=int(share * course.volumes),
-        ahead=len(course.begins) - bisect.bisect_right(course.begins, now),
+        ahead=_ahead(course.begins, now),
     )
+
+
+def _ahead(begins: tuple[float, ...] | None, now: float) -> int | None:
+    if begins is None:
+        return None
+    return len(begins) - bisect.bisect_right(begins, now)
 
 
 def _task(phase: Phase) -> str | None:
@@ -278,7 +291,8 @@ def replay(
     course: Course, book: estimate.Book, mean: float
 ) -> tuple[following.Trace, list[Guess]]:
     """Look at one evacuation once a second until it is done."""
-    trace, guesses = None, []
+    trace: following.Trace | None = None
+    guesses: list[Guess] = []
     now = course.created_at + 0.5
     while True:
         facts = facts_at(course, now)
@@ -321,7 +335,7 @@ def _name(course: Course) -> str:
     if course.boot is progress.Boot.VOLUME:
         return 'volumes'
     if course.disk_total is None:
-        return 'unknown'
+        return 'image, unmeasured'
     return 'image, copied' if course.disk_total else 'image, in place'
 
 
@@ -352,8 +366,9 @@ def line(name: str, guesses: list[Guess]) -> str:
     told = [each for each in guesses if each.told is not None]
     if not told:
         return f'{name}: {len(guesses)} looks, no estimate yet'
-    off = _median(abs(each.told.p50 - each.left) for each in told)
-    within = sum(each.left <= each.told.p90 for each in told)
+    pairs = [(each.told, each.left) for each in guesses if each.told]
+    off = _median(abs(estimated.p50 - left) for estimated, left in pairs)
+    within = sum(left <= estimated.p90 for estimated, left in pairs)
     mean = _median(abs(each.mean - each.left) for each in told)
     percent = _median(
         abs(each.extrapolated - each.left)
@@ -365,9 +380,13 @@ def line(name: str, guesses: list[Guess]) -> str:
         f'with an estimate, of {_median(x.left for x in told):.1f} s left; '
         f'median absolute error {off:.2f} s, truth within p90 in '
         f'{100 * within / len(told):.0f} %; mean of all {mean:.2f} s '
-        f'({mean / off:.1f} times ours), percentage {percent:.2f} s '
-        f'({percent / off:.1f} times ours)'
+        f'({_times(mean, off)}), percentage {percent:.2f} s '
+        f'({_times(percent, off)})'
     )
+
+
+def _times(other: float, ours: float) -> str:
+    return f'{other / ours:.1f} times ours' if ours else 'ours is exact'
 
 
 def _median(values: Iterable[float]) -> float:
@@ -392,11 +411,17 @@ def main(arguments: list[str]) -> int:
     if chosen.recorded:
         with chosen.recorded.open() as lines:
             guesses = run(recorded(lines), warm_up=1)
+        without: list[Guess] = []
     else:
-        guesses = run(simulated(chosen.seed, chosen.waves), WARM_UP)
+        waves = list(simulated(chosen.seed, chosen.waves))
+        guesses = run(waves, WARM_UP)
+        without = run(map(unmeasured, waves), WARM_UP)
     for kind in sorted({each.kind for each in guesses}):
         print(line(kind, [each for each in guesses if each.kind == kind]))
     print(line('all', guesses))
+    images = [each for each in without if each.kind != 'volumes']
+    if images:
+        print(line('image, unmeasured', images))
     return 0
 
 
