@@ -40,5 +40,5 @@ def _scaled(amount: int, like: int) -> tuple[str, str]:
         like //= 1024
         power += 1
     number = amount / 1024**power
-    digits = 1 if power and number < 10 and number != round(number) else 0
+    digits = 1 if number < 10 and number != round(number) else 0
     return f'{number:.{digits}f}', _UNITS[power]

@@ -186,6 +186,7 @@ class ServersTest(WatchCase):
         )
 
         self.assertEqual((0, '1 succeeded'), (code, lines[-1]))
+        self.assertEqual(1, self.nova.calls.total())
 
 
 class HostTest(WatchCase):
@@ -278,6 +279,43 @@ class HostTest(WatchCase):
                 1, self.nova.calls['/os-evacuations/summary'], refused
             )
 
+    def test_names_are_asked_for_again_only_after_a_while(self):
+        looks = [[answers.item()]] * 40
+        self.watch(
+            {
+                '/os-evacuations': [*looks, []],
+                '/servers': [[]],
+                '/servers/s1/evacuations/e1': [answers.done()],
+            },
+            *self.words,
+        )
+
+        self.assertEqual((40.0, 2), (self.now, self.nova.calls['/servers']))
+
+    def test_whole_cloud_shows_the_hosts_that_are_under_way(self):
+        code, lines = self.watch(
+            {
+                '/os-evacuations': [[answers.item()], []],
+                '/os-evacuations/summary': [
+                    [
+                        answers.row(running=1),
+                        answers.row('cmp-8', failed=1),
+                        answers.row('cmp-9', succeeded=1),
+                    ],
+                    [
+                        answers.row(succeeded=1),
+                        answers.row('cmp-8', failed=1),
+                    ],
+                ],
+                '/servers/s1/evacuations/e1': [answers.done()],
+            }
+        )
+
+        # What failed before is not what was watched.
+        self.assertEqual((0, '1 succeeded'), (code, lines[-1]))
+        self.assertEqual(3, len(lines[:-1]))
+        self.assertIn('cmp-1: 1 server  1 running', lines[0])
+
     def test_waits_for_the_next_wave_of_a_host(self):
         code, lines = self.watch(
             {
@@ -324,6 +362,18 @@ class PatienceTest(WatchCase):
             ],
             lines[1:3],
         )
+
+    def test_each_silence_has_its_own_patience(self):
+        running = [answers.item(SERVER)]
+        self.watch(
+            self.of_server(
+                running, DOWN, running, DOWN, [answers.done(SERVER)]
+            ),
+            'web-1',
+        )
+
+        # Each second look comes after two seconds, the others after one.
+        self.assertEqual(1 + 2 + 1 + 2.0, self.now)
 
     def test_silence_from_the_beginning_is_no_result(self):
         code, lines = self.watch(

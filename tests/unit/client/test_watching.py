@@ -274,7 +274,13 @@ class HostLineTest(unittest.TestCase):
             answers.row(queued=1, planned=None, progress=None)
         )
 
+        planned = watching.host_line(answers.row(planned=1, progress=0))
+
         self.assertEqual('cmp-1: 1 server  1 back  100%', through)
+        self.assertEqual(
+            'cmp-1: 1 server  1 not asked for yet  0%  no estimate yet',
+            planned,
+        )
         self.assertEqual('cmp-1: 1 server  1 queued  no estimate yet', unknown)
 
     def test_what_is_not_back_and_does_not_move_is_bad(self):
