@@ -237,6 +237,11 @@ def _unknown(facts: progress.Facts) -> str:
             f"The server is busy with another task, '{task}': how far its "
             'evacuation is shows when that is over.'
         )
+    if facts.status in progress.OPEN_STATUSES:
+        return (
+            'The server has no task any more and has not arrived: either its '
+            'state was reset, or that changes within seconds.'
+        )
     return "Nova's records do not tell what became of it."
 
 

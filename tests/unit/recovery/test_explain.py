@@ -205,6 +205,16 @@ class EndTest(unittest.TestCase):
 
     def test_unknown_says_what_is_in_the_way(self):
         self.assertIn("'deleting'", told(facts(task='deleting')))
+        self.assertIn(
+            'The server has no task any more and has not arrived',
+            told(
+                facts(
+                    guest=progress.Guest(
+                        'src-host', 'active', None, launched_at=900.0
+                    )
+                )
+            ),
+        )
         self.assertEqual(
             "Nova's records do not tell what became of it.",
             told(facts('reverted')),
@@ -228,7 +238,8 @@ class EveryReasonTest(unittest.TestCase):
 
     def test_whatever_is_found_can_be_said_and_names_no_host_to_owners(self):
         guests = [None] + [
-            progress.Guest(host, vm, task, None)
+            progress.Guest(host, vm, task, None, launched_at)
+            for launched_at in (None, 900.0)
             for host in ('src-host', 'dst-host')
             for vm in ('active', 'error')
             for task in (None, 'rebuilding', 'rebuild_spawning', 'deleting')
