@@ -106,6 +106,7 @@ class OpenTest(unittest.TestCase):
         returned = like(SPAWNING, status='completed')
 
         self.check(True, returned)
+        self.check(True, like(WAITING, status='completed'))
         self.check(True, like(returned, now=NOW))
         self.check(True, with_guest(returned, task_state=None))
         self.check(
