@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from webob import exc
 
 from nova_ha_plugins.api import compat
+from nova_ha_plugins.api import joining
 from nova_ha_plugins.api import policies
 from nova_ha_plugins.api import reading
 from nova_ha_plugins.api import schemas
-from nova_ha_plugins.api import told
 from nova_ha_plugins.api import versions
 from nova_ha_plugins.recovery import progress
 
@@ -62,9 +62,10 @@ class ProgressReportController(compat.Controller):
         ctxt = ctxt.elevated()
         try:
             server = compat.server(ctxt, server_id)
-            _check_open(_find(ctxt, server.uuid, id))
+            _check_open(*_find(ctxt, server.uuid, id))
             if not _save(ctxt, id, total, processed):
-                _refuse(_find(ctxt, server.uuid, id).record, total, processed)
+                record, _facts = _find(ctxt, server.uuid, id)
+                _refuse(record, total, processed)
         except db_exception.DBError as error:
             raise exc.HTTPServiceUnavailable(
                 explanation=(
@@ -74,10 +75,13 @@ class ProgressReportController(compat.Controller):
             ) from error
 
 
-def _find(ctxt: typing.Any, server_uuid: str, uuid: str) -> told.Told:
-    for each in told.of_server(ctxt, server_uuid):
-        if each.record.uuid == uuid:
-            return each
+def _find(
+    ctxt: typing.Any, server_uuid: str, uuid: str
+) -> tuple[reading.Record, progress.Facts]:
+    # Not as it is told: whoever reports every second shall not ask our store.
+    for record, facts in joining.of_server(ctxt, server_uuid):
+        if record.uuid == uuid:
+            return record, facts
     raise exc.HTTPNotFound(
         explanation=(
             f"Server '{server_uuid}' has no evacuation {uuid!r}: nothing was "
@@ -86,8 +90,8 @@ def _find(ctxt: typing.Any, server_uuid: str, uuid: str) -> told.Told:
     )
 
 
-def _check_open(evacuation: told.Told) -> None:
-    record, state = evacuation.record, evacuation.found.state
+def _check_open(record: reading.Record, facts: progress.Facts) -> None:
+    state = progress.assess(facts).state
     if state in _ENDED:
         raise exc.HTTPConflict(
             explanation=(

@@ -5,7 +5,9 @@
 from nova import context
 from nova import objects
 from nova.tests import fixtures as nova_fixtures
+import sqlalchemy as sa
 
+from nova_ha_plugins.api import compat
 from tests.functional.nova import base
 
 UNKNOWN = '5d4c2f6e-0000-4000-8000-000000000001'
@@ -96,6 +98,19 @@ class ReportTest(base.NovaTestCase):
         self.assertEqual(
             'pre-migrating', self.get_evacuations(self.server)[0]['status']
         )
+
+    def test_source_that_returns_does_not_end_the_reports(self):
+        # Nova closes the record, and the destination goes on.
+        self.change_record(status='completed')
+        event = compat.models.InstanceActionEvent
+        with self.in_cell() as ctxt, compat.writer(ctxt) as session:
+            session.execute(
+                sa.update(event).values(finish_time=None, result=None)
+            )
+
+        self.assertEqual(204, self.put(1000, 400).status_code)
+
+        self.assertEqual((1000, 400, 600), self.bytes())
 
     def test_nothing_to_copy_is_something_to_say(self):
         self.assertEqual(204, self.put(0, 0).status_code)
