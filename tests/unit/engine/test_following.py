@@ -5,6 +5,9 @@
 import threading
 import unittest
 
+import oslo_messaging
+
+from nova_ha_plugins.conf import config
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins.engine import following
 from nova_ha_plugins.engine import telling
@@ -354,3 +357,42 @@ class TroubleTest(FollowTestCase):
             self.follower.run(threading.Event())
 
         self.assertEqual({}, self.store.traces)
+
+
+class StartTest(unittest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.conf = config.load([], [])
+        self.before = set(threading.enumerate())
+
+    def start(self):
+        follows = following.Following(self.conf, outside.LEASE, 'ctl-1')
+        self.addCleanup(follows.stop)
+        return [
+            thread.name for thread in set(threading.enumerate()) - self.before
+        ]
+
+    def test_nothing_is_started_where_nobody_wants_it(self):
+        self.conf.set_override('follow', False, 'progress')
+
+        self.assertEqual([], self.start())
+
+    def test_engine_lives_although_nothing_can_be_followed(self):
+        # There is no [nova_ha_database] connection.
+        with self.assertLogs('nova_ha_plugins', 'ERROR') as logs:
+            started = self.start()
+
+        self.assertEqual([], started)
+        self.assertIn('connection is not set', logs.output[0])
+
+    def test_bus_that_nobody_understands_is_no_reason_not_to_follow(self):
+        self.conf.set_override(
+            'connection', 'sqlite://', group='nova_ha_database'
+        )
+        oslo_messaging.get_notification_transport(self.conf)
+        self.conf.set_override('transport_url', 'carrier-pigeon://')
+        with self.assertLogs('nova_ha_plugins', 'WARNING') as logs:
+            started = self.start()
+
+        self.assertEqual(['following'], started)
+        self.assertIn('No notifications', logs.output[0])
