@@ -15,6 +15,11 @@ from nova_ha_plugins.recovery import progress
 # no number can follow the 0 of the end.
 TASKS = ('rebuilding', 'rebuild_block_device_mapping', 'rebuild_spawning')
 
+# But not in this one: nova-api takes a volume for connected that was written
+# after the server was, and no write of ours may come between.
+_VOLUMES = 'rebuild_block_device_mapping'
+WRITTEN_IN = tuple(task for task in TASKS if task != _VOLUMES)
+
 _INTERVAL = 1.0
 
 
@@ -28,8 +33,12 @@ def percent(
 ) -> int | None:
     """Give the percentage that our own API gives for the same evidence.
 
+    None while it must not be written.
+
     :param volume: whether the server boots from a volume.
     """
+    if task == _VOLUMES:
+        return None
     found = progress.assess(
         progress.Facts(
             status='pre-migrating',

@@ -96,7 +96,7 @@ def save_progress(server: typing.Any, value: int) -> None:
 
     :raises Gone: if it is deleted or its evacuation is over.
     """
-    _save_progress(server, value, mirror.TASKS)
+    _save_progress(server, value, mirror.WRITTEN_IN)
 
 
 def end_progress(server: typing.Any) -> None:
