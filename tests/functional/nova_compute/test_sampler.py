@@ -31,7 +31,7 @@ class ImageTest(base.SamplerTestCase):
     def test_bytes_and_percent_of_an_image(self):
         self.start_hosts('host1', 'host2')
         self.slow = {'host2'}
-        server, follower = self.boot_slow(), self.boot_slow()
+        server, follower, stopped = (self.boot_slow() for _ in range(3))
         self.kill('host1')
         self.source.pace = functools.partial(self.wait_for_bytes, server)
 
@@ -57,7 +57,9 @@ class ImageTest(base.SamplerTestCase):
             (record.disk_total, record.disk_processed, record.disk_remaining),
         )
 
+        self._check_a_server_that_is_stopped(stopped)
         self._check_a_rebuild_is_not_followed(server)
+        self._check_what_a_killed_nova_compute_left(server, follower)
 
     def _is_converting(self, record, shown):
         return (record.disk_processed or 0) > self.size
@@ -98,6 +100,37 @@ class ImageTest(base.SamplerTestCase):
         self.assertEqual(2 * self.size, item['disk_total_bytes'])
         self.assertEqual(2 * self.size, item['disk_processed_bytes'])
         self.assertEqual(0, item['disk_remaining_bytes'])
+
+    def _check_a_server_that_is_stopped(self, server):
+        """Nova starts the guest and stops it, with a 0 of its own."""
+        with mock.patch.object(self.admin_api, 'microversion', '2.95'):
+            self.evacuate(server)
+            self.watch(server, closed)
+        self.assertTrue(self.sampler.wait(20))
+        instance = self.instance(server)
+        self.assertEqual(
+            ('stopped', 0), (instance.vm_state, instance.progress)
+        )
+
+    def _check_what_a_killed_nova_compute_left(self, server, other):
+        self._leave(server, None)
+        # This one is being worked on, by whomever.
+        self._leave(other, 'rebuild_spawning')
+        self.sampler.tell('host2')
+        self.assertTrue(self.sampler.wait(20))
+        self.assertEqual(0, self.instance(server).progress)
+        self.assertEqual(62, self.instance(other).progress)
+
+        # And once the work is over, no number can be written any more.
+        with self.assertRaisesRegex(watched.Gone, 'task_state'):
+            records.save_progress(self.instance(server), 50)
+        self.assertEqual(0, self.instance(server).progress)
+
+    def _leave(self, server, task):
+        instance = self.instance(server)
+        instance.progress = 62
+        instance.task_state = task
+        instance.save()
 
     def _check_a_rebuild_is_not_followed(self, server):
         del self.conductor.calls[:]

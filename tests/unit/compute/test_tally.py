@@ -82,7 +82,14 @@ class TallyTest(unittest.TestCase):
         self.assertEqual(
             (None, None), take(counted, None, settled=False, part=300)
         )
+        self.assertEqual(
+            (None, None),
+            take(counted, None, settled=False, part=300, converted=100),
+        )
         self.assertEqual((2000, 300), take(counted, part=300))
+
+    def test_a_fetch_is_never_longer_than_the_image(self):
+        self.assertEqual((2000, 1000), take(begin(), part=1500))
 
     def test_without_a_length_the_end_of_the_fetch_says_it(self):
         counted = begin()
