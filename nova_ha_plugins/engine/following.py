@@ -43,8 +43,10 @@ OVERLAP = 120.0
 SAVE_EVERY = 3.0
 # nova is asked for a tenth of the time at most.
 SHARE = 10.0
-# Servers that are asked for one by one in one look.
+# Servers that are asked for one by one in one look, and for how long at most:
+# a cell that hangs must not keep us from looking at the others.
 ASKED = 20
+ASK_SECONDS = 5.0
 # A server that nova does not know is gone when it says so that often, and for
 # so long: a cell that was away must not look like it.
 GONE_LOOKS = 3
@@ -227,7 +229,10 @@ class Follower:
             else:
                 missing.setdefault(kept.trace.server_uuid, []).append(kept)
         first = sorted(missing, key=lambda server: missing[server][0].asked_at)
+        began = self._monotonic()
         for server in first[:ASKED]:
+            if self._monotonic() - began >= ASK_SECONDS:
+                break
             self._ask(server, missing[server], seen)
         return seen
 

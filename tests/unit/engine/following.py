@@ -47,6 +47,7 @@ class Nova:
 
     :ivar away: raised instead of an answer.
     :ivar takes: seconds that each list takes.
+    :ivar takes_server: seconds that each other answer takes.
     """
 
     def __init__(self, clock):
@@ -56,6 +57,7 @@ class Nova:
         self.away = None
         self.away_servers = {}
         self.takes = 0.0
+        self.takes_server = 0.0
         self.calls = []
 
     def show(self, uuid='mig-1', **fields):
@@ -98,6 +100,7 @@ class Nova:
 
     def of_server(self, uuid):
         self.calls.append(uuid)
+        self._clock.pass_(self.takes_server)
         if uuid in self.away_servers:
             raise self.away_servers[uuid]
         found = tuple(

@@ -282,6 +282,17 @@ class LostFromSightTest(FollowTestCase):
 
         self.assertEqual(50, len(asked))
 
+    def test_cell_that_hangs_does_not_keep_it_from_the_others(self):
+        for number in range(50):
+            self.nova.show(f'mig-{number}')
+        self.look()
+        self.nova.unlisted.update(self.nova.records)
+        self.nova.takes_server = 30.0
+        self.nova.calls.clear()
+        self.look()
+
+        self.assertEqual(3, len(self.nova.calls), self.nova.calls)
+
 
 class PaceTest(FollowTestCase):
     def test_it_looks_often_only_while_something_is_under_way(self):
