@@ -293,8 +293,8 @@ class Follower:
         if found.tellings and self._teller is not None:
             self._teller.offer(telling.Job(one, found.tellings, after))
             after = _as_told(after, before)
-        if after.finished_at is not None and not (
-            before and before.finished_at is not None
+        if after.finished_at is not None and (
+            before.finished_at is None if before else found.tellings
         ):
             _log_end(after)
         kept.trace = after

@@ -155,6 +155,23 @@ class ToldTest(FollowTestCase):
         self.assertEqual(['start', 'end'], self.bus.words('mig-1'))
         self.assertEqual([], self.bus.words('mig-2'))
 
+    def test_end_is_logged_once_and_not_of_what_is_no_news(self):
+        self.nova.show('mig-1')
+        self.nova.end('mig-1')
+        self.clock.pass_(7200.0)
+        self.nova.show('mig-2')
+        self.look()
+        self.nova.end('mig-2')
+        with self.assertLogs('nova_ha_plugins', 'INFO') as logs:
+            for _ in range(3):
+                self.look()
+
+        self.assertEqual(1, len(logs.output), logs.output)
+        self.assertRegex(
+            logs.output[0],
+            'mig-2 of server vm-of-mig-2 from cmp-1 to cmp-2 succeeded',
+        )
+
     def test_nobody_to_tell_is_no_reason_not_to_remember(self):
         self.begin(teller=False)
         self.nova.show()
