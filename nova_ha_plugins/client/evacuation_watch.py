@@ -258,7 +258,7 @@ class _Watch:
             except rest.Missing:
                 if last is None:
                     raise
-                if last['state'] not in watching.ENDED:
+                if not watching.has_ended(last):
                     found.append(watching.deleted(last))
         return found
 

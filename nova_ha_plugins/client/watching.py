@@ -9,7 +9,9 @@ from nova_ha_plugins.client import quantities
 from nova_ha_plugins.client import rest
 
 OPEN = ('queued', 'running')
-ENDED = frozenset({'succeeded', 'failed', 'superseded'})
+_ENDED = frozenset({'succeeded', 'failed', 'superseded'})
+# Of these nova's own records can still say more.
+_UNSETTLED = frozenset({'accepted', 'pre-migrating', 'completed'})
 
 # In the order of the work; other phases are no step.
 _STEPS = (
@@ -72,7 +74,7 @@ class Follower:
         changed = []
         for server, item in newest.items():
             last = self.items.get(server)
-            if last is None and item['state'] in ENDED and not self.everything:
+            if last is None and has_ended(item) and not self.everything:
                 continue
             item = _never_back(last, item)
             if last is None or _news(last) != _news(item):
@@ -86,7 +88,7 @@ class Follower:
         return [
             item
             for server, item in self.items.items()
-            if item['state'] not in ENDED and server not in servers
+            if not has_ended(item) and server not in servers
         ]
 
     def worth_a_line(self, item: rest.Item) -> bool:
@@ -120,7 +122,7 @@ class Follower:
     @property
     def open(self) -> int:
         """How many have not ended."""
-        return sum(item['state'] not in ENDED for item in self.items.values())
+        return sum(not has_ended(item) for item in self.items.values())
 
     @property
     def failed(self) -> list[rest.Item]:
@@ -128,7 +130,7 @@ class Follower:
         return [
             item
             for item in self.items.values()
-            if item['state'] in ENDED and item['state'] != 'succeeded'
+            if has_ended(item) and item['state'] != 'succeeded'
         ]
 
     @property
@@ -139,6 +141,13 @@ class Follower:
         for item in list(self.items.values()):
             found[item['state']] = found.get(item['state'], 0) + 1
         return dict(sorted(found.items()))
+
+
+def has_ended(item: rest.Item) -> bool:
+    """Whether nothing new is to be expected of it."""
+    if item['state'] == 'unknown':
+        return item['status'] not in _UNSETTLED
+    return item['state'] in _ENDED
 
 
 def deleted(item: rest.Item) -> rest.Item:
@@ -235,7 +244,7 @@ def left(item: rest.Item, short: bool = False) -> str:
 
     :param short: leave out how exactly that is known.
     """
-    if item['state'] in ENDED:
+    if has_ended(item):
         return ''
     if item['stalled']:
         return 'stalled'

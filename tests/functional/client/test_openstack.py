@@ -122,7 +122,7 @@ class OpenstackTest(unittest.TestCase):
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(('OS_', 'NO_COLOR', 'http'))
+            if not name.lower().startswith(('os_', 'no_color', 'http'))
         }
         process = subprocess.Popen(
             command,

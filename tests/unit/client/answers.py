@@ -22,6 +22,7 @@ def item(server='s1', uuid='e1', state='running', percent=40, **changes):
     found = {
         'uuid': uuid,
         'server_uuid': server,
+        'status': 'pre-migrating',
         'state': state,
         'phase': {'running': 'spawning', 'succeeded': 'done'}.get(
             state, state
@@ -42,7 +43,7 @@ def item(server='s1', uuid='e1', state='running', percent=40, **changes):
         'storage': 'unknown',
         'size_class': '',
     }
-    assert set(changes) <= set(found) | {'status'}, changes
+    assert set(changes) <= set(found), changes
     return {**found, **changes}
 
 

@@ -98,6 +98,18 @@ class FollowerTest(unittest.TestCase):
         )
         self.assertIn('deleted', item['explanation'])
 
+    def test_record_that_tells_nothing_any_more_is_not_waited_for(self):
+        follower = watching.Follower(everything=True)
+
+        follower.update([answers.item(state='unknown', percent=None)])
+        waiting = follower.open
+        follower.update(
+            [answers.item(state='unknown', percent=None, status='cancelled')]
+        )
+
+        self.assertEqual(1, waiting)
+        self.assertEqual((0, 1), (follower.open, len(follower.failed)))
+
     def test_line_is_worth_a_change_or_ten_percent(self):
         follower = watching.Follower()
         worth = [
