@@ -136,6 +136,9 @@ class DoctorTest(bench.Case):
             with self.subTest(words[0]):
                 self.assertEqual(1, len(self.line(*words)), self.found)
 
+    def test_doctor_names_a_nova_api_without_our_resource(self):
+        self.assertEqual(1, len(self.line("filter 'instance_ha'")), self.found)
+
     def test_doctor_calls_a_protected_host_protected(self):
         self.assertEqual([], self.line("Host 'cmp-1'"))
         self.assertEqual([], self.line("host 'cmp-1' is not"))
