@@ -89,6 +89,10 @@ class DriverTest(unittest.TestCase):
             'compute.instance.rebuild.start',
             {**LEGACY, 'image_ref_url': 'http://glance:9292/images/'},
         )
+        self.notify(
+            'compute.instance.rebuild.start',
+            {**LEGACY, 'image_ref_url': None},
+        )
         data = {**VERSIONED['nova_object.data'], 'image_uuid': None}
         self.notify(
             'instance.rebuild.start',
@@ -96,7 +100,7 @@ class DriverTest(unittest.TestCase):
             'nova-compute:host2',
         )
 
-        self.assertEqual(['', ''], [start.image for start in self.told()])
+        self.assertEqual([''] * 3, [start.image for start in self.told()])
 
     def test_a_rebuild_in_place_is_no_evacuation(self):
         self.notify(

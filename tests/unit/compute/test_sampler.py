@@ -291,12 +291,15 @@ class FaultTest(SamplerCase):
 
     def test_options_that_cannot_be_read_cost_one_evacuation(self):
         server = self.records.add('one')
-        with mock.patch.object(
-            watched, 'storage_of', autospec=True, side_effect=AttributeError
-        ) as storage_of:
+        with (
+            mock.patch.object(
+                watched, 'storage_of', autospec=True, side_effect=KeyError
+            ),
+            self.assertLogs(sampler.LOG, 'WARNING') as logs,
+        ):
             self.sampler.tell(fakes.start('other'))
-            self.eventually(lambda: storage_of.called)
-        self.assertTrue(self.sampler.wait(10))
+            self.assertTrue(self.sampler.wait(10))
+        self.assertIn('Not followed', logs.output[0])
         self.sampler.tell(fakes.start('one'))
         self.eventually(lambda: server.history)
 
