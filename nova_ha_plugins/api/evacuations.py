@@ -157,9 +157,12 @@ def _search(
         more = len(records) == size
         if records:
             marker = records[-1].uuid
+        known = told.of_all_cells(ctxt, records)
+        if records and not known:
+            raise _no_cell(len({record.cell for record in records}))
         found += [
             each
-            for each in told.of_all_cells(ctxt, records)
+            for each in known
             if not filters.states or each.found.state in filters.states
         ]
         # Hardly any was wanted: do not ask for thousands in small steps.
@@ -182,12 +185,7 @@ def _page(
             explanation=f'{error}; try again later'
         ) from error
     if page.cells_down and not page.cells_up:
-        raise exc.HTTPServiceUnavailable(
-            explanation=(
-                f'None of the {page.cells_down} cells answered: which '
-                'evacuations there are is unknown, try again later'
-            )
-        )
+        raise _no_cell(page.cells_down)
     return page
 
 
@@ -199,6 +197,15 @@ def _shown(
         views.evacuation(each, with_host=with_host, later=later)
         for each in found
     ]
+
+
+def _no_cell(count: int) -> exc.HTTPServiceUnavailable:
+    return exc.HTTPServiceUnavailable(
+        explanation=(
+            f'None of the {count} cells answered: which evacuations there are '
+            'is unknown, try again later'
+        )
+    )
 
 
 def _cell_down(server_id: str) -> exc.HTTPServiceUnavailable:

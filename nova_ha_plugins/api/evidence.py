@@ -72,7 +72,6 @@ class Evidence:
     :ivar queues: who waits at each destination, of all servers.
     """
 
-    project_id: str | None = None
     guest: progress.Guest | None = None
     has_image: bool = False
     root_gib: int | None = None
@@ -98,8 +97,8 @@ def read_cell(
     ctxt: typing.Any, records: abc.Sequence[reading.Record]
 ) -> Found:
     """Read the evidence for these records in the cell of the context."""
-    found: dict[str, Evidence] = collections.defaultdict(Evidence)
     servers = sorted({record.instance_uuid for record in records})
+    found = {server: Evidence() for server in servers}
     not_over = [
         record
         for record in records
@@ -118,7 +117,10 @@ def read_cell(
 def read_all_cells(
     ctxt: typing.Any, records: abc.Sequence[reading.Record]
 ) -> Found:
-    """Read the evidence for these records, each in the cell it came from."""
+    """Read the evidence for these records, each in the cell it came from.
+
+    That of a cell which does not answer any more is missing.
+    """
     by_cell: dict[str, list[reading.Record]] = collections.defaultdict(list)
     for record in records:
         by_cell[record.cell].append(record)
@@ -143,9 +145,8 @@ def _read_guests(
     found: dict[str, Evidence],
 ) -> None:
     rows = session.execute(_guests(), {'servers': servers})
-    for uuid, project, deleted, image, root, *guest in rows:
+    for uuid, deleted, image, root, *guest in rows:
         evidence = found[uuid]
-        evidence.project_id = project
         evidence.has_image = bool(image)
         evidence.root_gib = root
         if not deleted:
@@ -174,7 +175,7 @@ def _read_actions(
             )
         if started is not None:
             action.rebuild = progress.Event(
-                seconds(started), seconds(end), outcome
+                seconds(started), seconds(end), outcome, host
             )
             action.host = host
 
@@ -234,7 +235,6 @@ def _guests() -> typing.Any:
     table = compat.models.Instance.__table__.c
     return sa.select(
         table.uuid,
-        table.project_id,
         table.deleted,
         table.image_ref,
         table.root_gb,

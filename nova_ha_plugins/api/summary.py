@@ -96,6 +96,11 @@ def _find(
     found: list[told.Told] = []
     for start in range(0, len(records), _PAGE):
         found += told.of_all_cells(ctxt, records[start : start + _PAGE])
+    # A cell can go down between its records and what it knows of them.
+    page.cells_down += len(
+        {record.cell for record in records}
+        - {each.record.cell for each in found}
+    )
     if fresh is not None:
         # A database cannot tell for certain what has ended.
         found = [

@@ -62,7 +62,10 @@ class Told:
 def of_all_cells(
     ctxt: typing.Any, records: abc.Sequence[reading.Record]
 ) -> list[Told]:
-    """Give these evacuations, in the same order."""
+    """Give these evacuations, in the same order.
+
+    Those of a cell that does not answer any more are left out.
+    """
     return _tell(records, evidence.read_all_cells(ctxt, records))
 
 
@@ -81,10 +84,12 @@ def _tell(
     records: abc.Sequence[reading.Record], known: evidence.Found
 ) -> list[Told]:
     read_at = joining.now()
-    nothing = evidence.Evidence()
     told = []
     for record in records:
-        about = known.get((record.cell, record.instance_uuid), nothing)
+        about = known.get((record.cell, record.instance_uuid))
+        if about is None:
+            # Without its server the record alone would tell lies.
+            continue
         facts = joining.facts_of(record, about, read_at)
         told.append(
             Told(

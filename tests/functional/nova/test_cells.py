@@ -9,6 +9,7 @@ import fixtures
 from nova.db.main import api as main_db
 from oslo_db import exception as db_exception
 
+from nova_ha_plugins.api import evidence
 from tests.functional.nova import base
 from tests.functional.nova import rows
 
@@ -146,6 +147,34 @@ class TwoCellsTest(base.NovaTestCase):
 
         text = answer['serviceUnavailable']['message']
         self.assertIn('None of the 2 cells answered', text)
+
+    def test_cell_that_goes_down_meanwhile_is_left_out_as_well(self):
+        read, down = evidence.read_cell, [rows.cells()[1].uuid]
+
+        def read_cell(ctxt, records):
+            if ctxt.cell_uuid in down:
+                raise db_exception.DBConnectionError('no route to the cell')
+            return read(ctxt, records)
+
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'nova_ha_plugins.api.evidence.read_cell', read_cell
+            )
+        )
+
+        found = self.ask('/os-evacuations')['evacuations']
+        summary = self.request(
+            '/os-evacuations/summary', version='instance-ha 1.2'
+        ).json()['evacuations_summary']
+        down.append(rows.cells()[0].uuid)
+        self.ask('/os-evacuations', 503)
+
+        self.assertEqual(
+            {each.uuid for each in self.written['cell1']},
+            {item['uuid'] for item in found},
+        )
+        self.assertEqual(1, summary['cells_down'])
+        self.assertEqual(4, summary['hosts'][0]['total'])
 
     def test_a_cell_that_hangs_is_waited_for_as_long_as_nova_waits(self):
         gate = threading.Event()

@@ -293,8 +293,9 @@ class TellingTest(ListingTestCase):
         running = self.write(
             disk=(100, 50), events=(SCHEDULED, rebuild()), created=-3
         )
-        stalled = self.write(task=None, events=(SCHEDULED, rebuild()))
-
+        stalled = self.write(
+            task=None, disk=(100, 100), events=(SCHEDULED, rebuild())
+        )
         facts = progress.Facts(
             'pre-migrating',
             'host1',
@@ -307,8 +308,8 @@ class TellingTest(ListingTestCase):
         )
         past = estimate.Past(
             estimate.kind_of(facts),
-            tuple((phase, 2.0) for phase in list(progress.PERCENT)[:-1]),
-            1.0,
+            tuple((phase, 100.0) for phase in list(progress.PERCENT)[:-1]),
+            50.0,
         )
         trace = following.Trace(
             uuid=running.uuid,
