@@ -60,14 +60,19 @@ def is_open(facts: progress.Facts) -> bool:
 def _is_cut_off(
     facts: progress.Facts, was_fenced: Callable[[str, float], bool]
 ) -> bool:
-    """Whether the host that had taken it up was switched off since.
+    """Whether the host that had taken it up was switched off since."""
+    host = _taken_by(facts)
+    return host is not None and was_fenced(host, facts.created_at)
 
-    An 'accepted' record may name a destination that somebody asked for. The
-    work lies in the message bus then, and that host takes it up when it is
-    switched on again.
+
+def _taken_by(facts: progress.Facts) -> str | None:
+    """The host whose nova-compute has begun with it, if one has.
+
+    An 'accepted' record may name a destination that somebody asked for, while
+    the work lies in the message bus: that host takes it up when it is switched
+    on again. Its event tells when it has. Many wait there for their claim, and
+    their records name no host before that.
     """
-    return (
-        facts.destination is not None
-        and facts.status != 'accepted'
-        and was_fenced(facts.destination, facts.created_at)
-    )
+    if facts.status != 'accepted':
+        return facts.destination
+    return facts.rebuild.host if facts.rebuild is not None else None

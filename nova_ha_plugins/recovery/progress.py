@@ -144,11 +144,13 @@ class Event:
     """One event of the instance action.
 
     :ivar result: 'Success', 'Error' or None while it runs.
+    :ivar host: where it began, None when nobody asked.
     """
 
     started_at: float | None = None
     finished_at: float | None = None
     result: str | None = None
+    host: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

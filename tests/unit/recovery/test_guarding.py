@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nova_ha_plugins.recovery import guarding
 from nova_ha_plugins.recovery import progress
+from tests.unit.recovery import recordings
 
 NOW = 2_000_000.0
 RUNS = progress.Event(1000.2)
@@ -133,6 +134,13 @@ class OpenTest(unittest.TestCase):
         self.check(True, like(WAITING, destination='dst'), always)
         self.check(True, WAITING, always)
 
+    def test_fenced_host_on_which_it_waited_for_its_claim_ends_it_too(self):
+        taken = like(WAITING, rebuild=dataclasses.replace(RUNS, host='dst'))
+
+        self.check(True, taken)
+        self.check(True, taken, lambda host, _: host != 'dst')
+        self.check(False, taken, lambda host, _: host == 'dst')
+
     def test_a_second_record_that_was_left_open_forbids_nothing(self):
         # The source came back before there was a destination; nova made the
         # record anew and never closes that one.
@@ -175,6 +183,30 @@ class SeveralTest(unittest.TestCase):
 
     def test_none_at_all_forbids_nothing(self):
         self.assertIsNone(guarding.holding([], never))
+
+
+class RecordedTest(unittest.TestCase):
+    """What a real nova wrote, run by run; none of them has a fence."""
+
+    def test_it_is_shut_just_while_the_newest_is_on_its_way(self):
+        for name in recordings.names():
+            run = recordings.read(name)
+            for look in run.looks:
+                found = list(reversed(look.facts))
+                if not found or found[0].guest is None:
+                    continue
+                with self.subTest(name, at=found[0].now):
+                    state = progress.assess(found[0]).state
+                    self.assertEqual(
+                        state in ('queued', 'running'),
+                        guarding.holding(found, never) is not None,
+                    )
+
+    def test_it_is_open_after_each(self):
+        for name in recordings.names():
+            found = list(reversed(recordings.read(name).looks[-1].facts))
+            with self.subTest(name):
+                self.assertIsNone(guarding.holding(found, never))
 
 
 class TimeTest(unittest.TestCase):
