@@ -28,15 +28,16 @@ TELL_PERCENT = 10
 # nobody waits for the news that it began.
 NEWS_SECONDS = 3600.0
 
+# A record that tells nothing any more is given up when nova has not written it
+# for so long. A guest waits up to five minutes for its network.
+LOST_SECONDS = 900.0
+
 # The rate is that of the last seconds: a disk that others begin to use, too,
 # slows down for good.
 _RATE_SECONDS = 10.0
 
-_ENDED = (
-    progress.State.SUCCEEDED,
-    progress.State.FAILED,
-    progress.State.SUPERSEDED,
-)
+_ENDED = (progress.State.SUCCEEDED, progress.State.FAILED)
+_VAGUE = (progress.State.SUPERSEDED, progress.State.UNKNOWN)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +118,13 @@ def follow(
 
 
 def past_of(trace: Trace) -> estimate.Past | None:
-    """Give what others can be compared with; None unless it ended well."""
+    """Give what others can be compared with; None unless it ended well.
+
+    One of two at the same time is no measure of anything.
+    """
     if trace.state != progress.State.SUCCEEDED or trace.finished_at is None:
+        return None
+    if progress.Phase.SUPERSEDED in trace.seconds:
         return None
     order = list(progress.PERCENT)
     return estimate.Past(
@@ -251,13 +257,20 @@ def _is_worth_telling(trace: Trace, now: float) -> bool:
 
 
 def _is_lost(seen: views.Evacuation, now: float) -> bool:
-    """Nova closed the record, long ago, and nothing tells how it ended."""
-    written = seen.updated_at or seen.created_at
-    return (
-        seen.state == progress.State.UNKNOWN
-        and seen.status not in progress.OPEN_STATUSES
-        and now - written > NEWS_SECONDS
-    )
+    """Tell whether nobody will learn any more how it ended.
+
+    A superseded one may still arrive: of two at the same time the older one
+    can win. Nova's word that it is closed comes with its end, but for an open
+    one and for one that nothing tells of, silence has to do.
+    """
+    if seen.state not in _VAGUE:
+        return False
+    is_open = seen.status in progress.OPEN_STATUSES
+    if seen.state == progress.State.SUPERSEDED and not is_open:
+        return True
+    if seen.state == progress.State.UNKNOWN and is_open:
+        return False
+    return now - (seen.updated_at or seen.created_at) > LOST_SECONDS
 
 
 def _ended_at(trace: Trace, seen: views.Evacuation, now: float) -> float:

@@ -9,9 +9,11 @@ import hypothesis
 from hypothesis import strategies as st
 
 from nova_ha_plugins.recovery import estimate
+from nova_ha_plugins.recovery import explain
 from nova_ha_plugins.recovery import following
 from nova_ha_plugins.recovery import progress
 from nova_ha_plugins.recovery import views
+from tests.unit.recovery import recordings
 
 MIB = 1024**2
 BEGAN = 1000.0
@@ -242,6 +244,22 @@ class TellingTest(unittest.TestCase):
 
             self.assertEqual([(1000.0, 'start'), (1009.0, 'error')], told)
 
+    def test_one_that_a_newer_one_replaced_may_still_arrive(self):
+        older = failed('superseded', status='pre-migrating', updated_at=1005.0)
+        late = 1005.0 + following.LOST_SECONDS
+
+        _, told = follow((1000.0, seen()), (1009.0, older), (late, older))
+        self.assertEqual([(1000.0, 'start'), (1009.0, 'progress')], told)
+
+        trace, told = follow(
+            (1000.0, seen()), (1009.0, older), (1020.0, done())
+        )
+        self.assertEqual((1020.0, 'end'), told[-1])
+        self.assertIsNone(following.past_of(trace))
+
+        _, told = follow((1000.0, seen()), (late + 1.0, older))
+        self.assertEqual([(1000.0, 'start'), (late + 1.0, 'error')], told)
+
     def test_one_that_ended_between_two_looks_is_told_whole(self):
         _, told = follow((1300.0, done(finished_at=1004.0)))
 
@@ -273,7 +291,7 @@ class TellingTest(unittest.TestCase):
             status='completed',
             updated_at=1e4,
         )
-        soon, late = 1e4 + 60.0, 1e4 + 2 * following.NEWS_SECONDS
+        soon, late = 1e4 + 60.0, 1e4 + 2 * following.LOST_SECONDS
 
         trace, told = follow((1001.0, seen()), (soon, lost))
         self.assertIsNone(trace.finished_at)
@@ -372,6 +390,90 @@ class WhateverTest(unittest.TestCase):
             )
         if last is not None:
             self.assertIn(told[-1], ('end', 'error'))
+
+
+class RecordedTest(unittest.TestCase):
+    """What a real nova wrote, followed look by look."""
+
+    def view(self, number, facts):
+        found = progress.assess(facts)
+        kind = estimate.kind_of(facts)
+        event = facts.rebuild or facts.schedule
+        ended = found.state in ('succeeded', 'failed') and event is not None
+        return found, views.Evacuation(
+            uuid=str(number),
+            server_uuid='server',
+            status=facts.status,
+            state=found.state,
+            phase=found.phase,
+            created_at=facts.created_at,
+            source_compute=facts.source,
+            dest_compute=facts.destination,
+            progress=found.progress,
+            boot_source=kind.boot,
+            storage=kind.storage,
+            size_class=kind.size,
+            disk_total_bytes=facts.disk_total,
+            disk_processed_bytes=facts.disk_processed,
+            finished_at=event.finished_at if ended else None,
+        )
+
+    def follow(self, run):
+        """Give of each record what is remembered, found and told at last."""
+        traces, told, last = {}, {}, {}
+        for look in run.looks:
+            for number, facts in enumerate(look.facts):
+                found, one = self.view(number, facts)
+                followed = following.follow(traces.get(number), one, facts.now)
+                traces[number], last[number] = followed.trace, found
+                told.setdefault(number, []).extend(followed.tellings)
+                for with_host in (True, False):
+                    words = explain.sentence(
+                        facts, found, None, with_host=with_host
+                    )
+                    if words is not None and not with_host:
+                        self.assertNotRegex(words, r'host\d')
+        return [(traces[n], last[n], told[n]) for n in traces]
+
+    def test_every_evacuation_begins_once_and_ends_as_it_did(self):
+        for name in recordings.names():
+            for trace, found, told in self.follow(recordings.read(name)):
+                words = {'succeeded': ['end'], 'failed': ['error']}.get(
+                    found.state, []
+                )
+                if found.state == 'superseded' and trace.finished_at:
+                    words = ['error']
+                with self.subTest(name, evacuation=trace.uuid):
+                    self.assertEqual(
+                        ['start', *words],
+                        [word for word in told if word != 'progress'],
+                    )
+
+    def test_what_ended_well_can_be_compared_with(self):
+        kinds = set()
+        for name in recordings.names():
+            for trace, found, _ in self.follow(recordings.read(name)):
+                past = following.past_of(trace)
+                alone = 'superseded' not in trace.seconds
+                self.assertEqual(
+                    found.state == 'succeeded' and alone,
+                    past is not None,
+                    name,
+                )
+                if past is not None:
+                    took = sum(seconds for _, seconds in past.seconds)
+                    self.assertAlmostEqual(
+                        trace.finished_at - trace.created_at, took
+                    )
+                    kinds.add((past.kind.boot, past.kind.storage))
+
+        self.assertLessEqual(
+            {
+                (progress.Boot.IMAGE, progress.Storage.COPY),
+                (progress.Boot.VOLUME, progress.Storage.VOLUMES),
+            },
+            kinds,
+        )
 
 
 if __name__ == '__main__':
