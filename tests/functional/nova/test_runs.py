@@ -52,7 +52,7 @@ class RunsTest(runs.RunsCase):
         self.evacuate(volumes)
         self.evacuate(named, host='host3')
         self.evacuate(forced, version='2.67', host='host3', force=True)
-        spawn.reached.wait(20)
+        spawn.until_reached()
         percents = [
             self.report(copied, 1000, processed)['progress']
             for processed in (0, 500, 1000)
@@ -101,7 +101,7 @@ class RunsTest(runs.RunsCase):
         for server in (spawn, claim, tracker, deleted):
             self.evacuate(server)
         self.evacuate(late, version='2.67', host='host2', force=True)
-        held.reached.wait(20)
+        held.until_reached()
         self.admin_api.delete_server(deleted['id'])
         held.open()
         self.until_over(spawn, claim, tracker, late, deleted)
@@ -154,7 +154,7 @@ class RunsTest(runs.RunsCase):
         for server in servers:
             self.evacuate(server)
         for gate in gates:
-            gate.reached.wait(20)
+            gate.until_reached()
         self.until_over(done)
 
         # Not before it has restarted and cleaned up.
@@ -246,7 +246,7 @@ class RunsTest(runs.RunsCase):
         for server in servers:
             self.evacuate(server, host='host2')
         for server in servers[1:]:
-            gates[server['id'], 'host2'].reached.wait(20)
+            gates[server['id'], 'host2'].until_reached()
         self.until_over(retried)
         # Stopped at the destination? Not one that was in ERROR.
         self.evacuate(retried, version='2.95', host='host3')
@@ -258,7 +258,7 @@ class RunsTest(runs.RunsCase):
                 self.assertEqual('task_state_reset', stalled['reason'])
         for server in (first, second, reset):
             self.evacuate(server, host='host3')
-            gates[server['id'], 'host3'].reached.wait(20)
+            gates[server['id'], 'host3'].until_reached()
         # Of two that are being built at a time, one is done before the other.
         gates[first['id'], 'host2'].open()
         gates[second['id'], 'host3'].open()
@@ -363,3 +363,26 @@ class RunsTest(runs.RunsCase):
                 }
             ],
         )
+
+
+class CellsTest(runs.RunsCase):
+    """The host that is free is in another cell."""
+
+    NUMBER_OF_CELLS = 2
+
+    def test_no_evacuation_crosses_cells(self):
+        for number in ('1', '2'):
+            host = f'host{number}'
+            self.computes[host] = self.start_service(
+                'compute', host=host, cell_name=f'cell{number}'
+            )
+        server = self.boot('host1')
+        self.kill('host1')
+
+        self.evacuate(server)
+        found = self.until(server, state='failed')
+
+        self.assertEqual(
+            ('error', 'no_valid_host'), (found['status'], found['reason'])
+        )
+        self.assertEqual(['host1'], self.guests_of(server['id']))
