@@ -388,7 +388,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f'module below {PREFIX[:-1]}, or module:Class or '
         'module:Class.test; without any, all that ask the API of servers',
     )
-    parser.add_argument('--quick', action='store_true', help='only what is near to servers and evacuations')
+    parser.add_argument(
+        '--quick',
+        action='store_true',
+        help='only what is near to servers and evacuations',
+    )
     parser.add_argument(
         '--baseline',
         action='store_true',
