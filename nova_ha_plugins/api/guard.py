@@ -44,6 +44,9 @@ TURN_SECONDS = 60.0
 STORE_PAUSE = 30.0
 
 _EVACUATE = 'evacuate'
+# Nova's router takes '?_method=POST' of any request for a POST; it looks for
+# this very text before it decodes the query.
+_METHOD_IN_QUERY = '_method'
 # One is in each body that asks for it: the word, or a letter in other words.
 # Spares parsing the others, of which some are large.
 _SIGNS = (b'evacuate', b'\\u')
@@ -88,11 +91,14 @@ class Guard:
 
     def _asked_for(self, environ: dict[str, typing.Any]) -> str | None:
         """Give the id of the server that shall be evacuated, if one shall."""
-        if environ.get('REQUEST_METHOD') != 'POST' or (
-            '/action' not in environ.get('PATH_INFO', '')
+        if '/action' not in environ.get('PATH_INFO', '') or (
+            environ.get('REQUEST_METHOD') != 'POST'
+            and _METHOD_IN_QUERY not in environ.get('QUERY_STRING', '')
         ):
             return None
-        match = self._mapper.routematch(environ=environ)
+        match = self._mapper.routematch(
+            environ={**environ, 'REQUEST_METHOD': 'POST'}
+        )
         if match is None:
             return None
         # webob keeps what it reads: nova finds the body untouched.

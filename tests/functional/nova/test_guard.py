@@ -245,6 +245,14 @@ class OpenTest(GuardTestCase):
         path = path or f'/servers/{self.server["id"]}/action'
         return self.request(path, method='POST', data=data, **kwargs)
 
+    def put(self, path):
+        return self.request(
+            path,
+            method='PUT',
+            data=ASKED,
+            version=f'compute {self.microversion}',
+        )
+
     def check_requests_that_nova_refuses(self):
         for data, status in (
             ('', 400),
@@ -270,6 +278,9 @@ class OpenTest(GuardTestCase):
             self.post(ASKED, path=project + path),
             self.post('{"\\u0065vacuate": {}}'),
             self.post(ASKED, base='v2', path=project + path, version=None),
+            # Nova's router lets a query name the method.
+            self.put(f'{path}?_method=POST'),
+            self.put(f'{project}{path}?x=1&_method=post'),
         ):
             self.assertEqual(409, answer.status_code, answer.text)
             self.assertIn(guard.HEADER, answer.headers)
