@@ -60,9 +60,16 @@ def is_open(facts: progress.Facts) -> bool:
 def _is_cut_off(
     facts: progress.Facts, was_fenced: Callable[[str, float], bool]
 ) -> bool:
-    """Whether the host that had taken it up was switched off since."""
+    """Whether the host that had taken it up was switched off since.
+
+    Since it took it up, not since nova was asked: one that waited long may be
+    at work on a host that was off in the meantime, and is on again.
+    """
     host = _taken_by(facts)
-    return host is not None and was_fenced(host, facts.created_at)
+    if host is None:
+        return False
+    began = facts.rebuild.started_at if facts.rebuild is not None else None
+    return was_fenced(host, max(facts.created_at, began or 0.0))
 
 
 def _taken_by(facts: progress.Facts) -> str | None:
@@ -71,8 +78,8 @@ def _taken_by(facts: progress.Facts) -> str | None:
     An 'accepted' record may name a destination that somebody asked for, while
     the work lies in the message bus: that host takes it up when it is switched
     on again. Its event tells when it has. Many wait there for their claim, and
-    their records name no host before that.
+    their records name no host before that, nor ever if the source came back.
     """
-    if facts.status != 'accepted':
+    if facts.status != 'accepted' and facts.destination is not None:
         return facts.destination
     return facts.rebuild.host if facts.rebuild is not None else None

@@ -127,7 +127,7 @@ class OpenTest(unittest.TestCase):
             return True
 
         self.check(False, SPAWNING, was_fenced)
-        self.assertEqual([('dst', 1000.0)], asked)
+        self.assertEqual([('dst', 1000.2)], asked)
         self.check(False, like(SPAWNING, status='completed'), was_fenced)
 
     def test_fenced_destination_finds_what_lies_in_the_bus_when_it_is_on(self):
@@ -140,6 +140,25 @@ class OpenTest(unittest.TestCase):
         self.check(True, taken)
         self.check(True, taken, lambda host, _: host != 'dst')
         self.check(False, taken, lambda host, _: host == 'dst')
+
+    def test_also_when_the_source_came_back_and_closed_its_record(self):
+        taken = like(
+            WAITING,
+            status='completed',
+            rebuild=dataclasses.replace(RUNS, host='dst'),
+        )
+
+        self.check(True, taken)
+        self.check(True, taken, lambda host, _: host != 'dst')
+        self.check(False, taken, lambda host, _: host == 'dst')
+
+    def test_fence_before_the_host_took_it_up_ends_nothing(self):
+        # It was asked for at 1000 and waited; its host was off at 1010, came
+        # back, and has been at work since 1500.
+        late = like(SPAWNING, rebuild=progress.Event(1500.0), now=1600.0)
+
+        self.check(True, late, lambda _, at: at <= 1010.0)
+        self.check(False, late, lambda _, at: at <= 1550.0)
 
     def test_a_second_record_that_was_left_open_forbids_nothing(self):
         # The source came back before there was a destination; nova made the
