@@ -11,6 +11,7 @@ of our store, if there is one.
 """
 
 from collections import abc
+from concurrent import futures
 import contextlib
 import copy
 import logging
@@ -42,6 +43,10 @@ TURN_SECONDS = 60.0
 # After a failure the store is left alone for so long: with its database gone
 # each call may take many seconds, and many evacuations come at once.
 STORE_PAUSE = 30.0
+
+# No evacuation waits longer for the store: a server of it that is cut off, or
+# hangs, says nothing for ever.
+PATIENCE = 5.0
 
 _EVACUATE = 'evacuate'
 # Nova's router takes '?_method=POST' of any request for a POST; it looks for
@@ -229,12 +234,21 @@ class Store:
         :raises webob.exc.HTTPConflict: another nova-api has it.
         """
         key = f'{_EVACUATE}:{server_uuid}'
+        late = threading.Event()
+
+        def take(store: typing.Any) -> tuple[str | None]:
+            token = store.take_turn(key, TURN_SECONDS)
+            if token is not None and late.is_set():
+                store.end_turn(key, token)
+            return (token,)
+
         answer = self._ask(
-            lambda store: (store.take_turn(key, TURN_SECONDS),),
+            take,
             f"a second evacuation of server '{server_uuid}' at this very "
             'moment is kept out of this process only',
         )
         if answer is None:
+            late.set()
             return
         (token,) = answer
         if token is None:
@@ -267,8 +281,7 @@ class Store:
         why = 'it did not answer a moment ago'
         if time.monotonic() >= self._away_until:
             try:
-                with backend.store() as store:
-                    return question(store)
+                return _in_time(question)
             except exc.HTTPServiceUnavailable as error:
                 self._away_until = time.monotonic() + STORE_PAUSE
                 why = str(error.explanation)
@@ -279,6 +292,32 @@ class Store:
             otherwise,
         )
         return None
+
+
+def _in_time(
+    question: abc.Callable[[typing.Any], tuple[typing.Any]],
+) -> tuple[typing.Any]:
+    """Give the answer of the store, asked in a thread of its own.
+
+    :raises webob.exc.HTTPServiceUnavailable: there is none, or not in time.
+    """
+    asked: futures.Future[tuple[typing.Any]] = futures.Future()
+
+    def ask() -> None:
+        try:
+            with backend.store() as store:
+                asked.set_result(question(store))
+        except Exception as error:
+            asked.set_exception(error)
+
+    # Not one of a pool: the interpreter waits for those when it ends.
+    threading.Thread(target=ask, name='nova-ha-guard', daemon=True).start()
+    try:
+        return asked.result(PATIENCE)
+    except futures.TimeoutError as error:
+        raise exc.HTTPServiceUnavailable(
+            explanation=f'no answer within {PATIENCE} s'
+        ) from error
 
 
 def _is_on() -> bool:

@@ -345,7 +345,7 @@ class TurnTest(GuardTestCase):
     def setUp(self):
         super().setUp()
         self.start_hosts('host1', 'host2', 'host3')
-        self.servers = [self.boot('host1') for _ in range(4)]
+        self.servers = [self.boot('host1') for _ in range(5)]
         self.kill('host1')
 
     def both_at_once(self, server):
@@ -368,7 +368,7 @@ class TurnTest(GuardTestCase):
             go_on.wait(10)
             return evacuate(*args, **kwargs)
 
-        first, second, third, fourth = self.servers
+        first, second, third, fourth, fifth = self.servers
         with fixtures.MonkeyPatch('nova.compute.api.API.evacuate', slow):
             with futures.ThreadPoolExecutor(1) as pool:
                 asked = pool.submit(self.ask, first)
@@ -388,6 +388,7 @@ class TurnTest(GuardTestCase):
         elsewhere = self.refuse(fourth)
         store.end_turn(f'evacuate:{fourth["id"]}', token)
         self.accept(fourth)
+        self.check_store_that_hangs(fifth)
 
         self.assertEqual('turn', refused.headers[guard.HEADER])
         self.assertIn('at this moment', self.sentence(refused))
@@ -400,6 +401,43 @@ class TurnTest(GuardTestCase):
         # Each turn was given back.
         self.assertEqual(set(), guard._TURNS._taken)
         self.assertIsNotNone(store.take_turn(f'evacuate:{third["id"]}', 60.0))
+
+    def check_store_that_hangs(self, server):
+        answers = threading.Event()
+        self.addCleanup(answers.set)
+        take_turn = store_api.Store.take_turn
+        late = []
+
+        def hang(*args):
+            answers.wait(20)
+            late.append(take_turn(*args))
+            return late[0]
+
+        began = time.monotonic()
+        with (
+            fixtures.MonkeyPatch('nova_ha_plugins.api.guard.PATIENCE', 0.2),
+            fixtures.MonkeyPatch(
+                'nova_ha_plugins.store.api.Store.take_turn', hang
+            ),
+        ):
+            self.accept(server)
+            took = time.monotonic() - began
+            answers.set()
+            self.wait('late turn', lambda: late)
+
+        self.assertLess(took, 10.0)
+        self.assertRegex(
+            self.stdlog.logger.output,
+            'no answer within 0.2 s. So a second evacuation of server '
+            f"'{server['id']}' at this very moment is kept out of this "
+            'process only',
+        )
+        # A turn that nobody waited for is not kept from who comes next.
+        store = store_api.open_store(compat.CONF)
+        self.wait(
+            'turn ended',
+            lambda: store.take_turn(f'evacuate:{server["id"]}', 60.0),
+        )
 
 
 def _ask_at_once(store, question, otherwise):
