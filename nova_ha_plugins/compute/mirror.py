@@ -63,6 +63,7 @@ class Mirror:
 
     def __init__(self) -> None:
         self.written: int | None = None
+        self._tried: set[int] = set()
         self._at = 0.0
 
     def owes(self, value: int | None, now: float) -> bool:
@@ -70,6 +71,14 @@ class Mirror:
         if value is None or value <= (self.written or 0):
             return False
         return self.written is None or now - self._at >= _INTERVAL
+
+    def tries(self, value: int) -> None:
+        """Take note of a write that begins; its answer may get lost."""
+        self._tried.add(value)
+
+    def is_ours(self, value: int | None) -> bool:
+        """Say whether a number, other than 0, may have come from here."""
+        return bool(value) and value in self._tried
 
     def wrote(self, value: int, now: float) -> None:
         """Take note of a write."""

@@ -331,6 +331,7 @@ class Sampler:
         value = item.percent(server.task_state)
         now = self._clock()
         if value is not None and item.mirror.owes(value, now):
+            item.mirror.tries(value)
             # A task that has moved on in the meantime: the next look tells.
             with contextlib.suppress(watched.Gone):
                 self._records.save_progress(server, value)
@@ -338,7 +339,7 @@ class Sampler:
 
     def _end(self, item: watched.Watched, server: typing.Any) -> None:
         """Take back the number, unless somebody else has written since."""
-        if item.mirror.written and server.progress == item.mirror.written:
+        if item.mirror.is_ours(server.progress):
             self._records.end_progress(server)
 
     def _fail(self) -> None:

@@ -250,6 +250,22 @@ class FaultTest(SamplerCase):
         self.assertTrue(self.sampler.wait(10))
         self.assertEqual(0, server.progress)
 
+    def test_a_number_whose_write_was_not_answered_is_taken_back(self):
+        server = self.records.add('one')
+        save = self.records.save_progress
+
+        def unanswered(server, value):
+            save(server, value)
+            server.task_state = None
+            raise TimeoutError('written, but no answer')
+
+        with mock.patch.object(self.records, 'save_progress', unanswered):
+            self.sampler.tell(fakes.start('one'))
+            self.eventually(lambda: server.progress == 14)
+        self.finish(server)
+
+        self.assertEqual(0, server.progress)
+
     def test_the_end_waits_for_a_conductor_only_so_long(self):
         self.records.add('one')
         self.records.failure = TimeoutError('no answer')
