@@ -7,6 +7,7 @@ its own, and may take as long as one. Only the fields that changed travel.
 """
 
 from collections import abc
+import inspect
 import typing
 
 from nova import context as nova_context
@@ -23,12 +24,30 @@ from nova_ha_plugins.compute import watched
 # When the work has ended; powering-off: nova stops what it has started.
 _ENDED = (None, 'powering-off', *mirror.TASKS)
 
+# What nova and oslo.messaging call the argument.
+_CONTEXTS = ('context', 'ctxt')
+
 # A killed nova-compute had no more than 64 evacuations under way.
 _NEWEST = 200
 
 
 def current_context() -> typing.Any:
-    """Give the context of the request that this thread works for."""
+    """Give the context of the request that this thread works for.
+
+    oslo.messaging makes a copy without a token for each notification, and a
+    context that is made takes the place of the current one. The one with the
+    token is where nova-compute has it, among what the callers were given.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        for name in _CONTEXTS:
+            found = frame.f_locals.get(name)
+            if (
+                isinstance(found, oslo_context.RequestContext)
+                and found.auth_token
+            ):
+                return found
+        frame = frame.f_back
     return oslo_context.get_current()
 
 
