@@ -136,6 +136,11 @@ function _configure_nova_ha_engine {
     iniset "$NOVA_HA_CONF" DEFAULT debug "$ENABLE_DEBUG_LOG_LEVEL"
     _nova_ha_plugin_options "$NOVA_HA_CONF"
     iniset "$NOVA_HA_CONF" engine warm_up "$NOVA_HA_WARM_UP"
+    iniset "$NOVA_HA_CONF" progress follow "$NOVA_HA_FOLLOW"
+    if [[ "$NOVA_HA_FOLLOW" == 'True' ]]; then
+        # Where nova's notifications go, too.
+        iniset "$NOVA_HA_CONF" DEFAULT transport_url "$(get_notification_url)"
+    fi
     iniset "$NOVA_HA_CONF" probe port "$NOVA_HA_PROBE_PORT"
     iniset "$NOVA_HA_CONF" fencing map_file "$NOVA_HA_CONF_DIR/fencing.yaml"
     # The service user: admin, because it evacuates and reads trusts.
@@ -180,6 +185,11 @@ function _configure_nova_ha_webhook {
         "NOVA_HA_CONFIG=$NOVA_HA_CONF"
 }
 
+# Take the sampler out of nova's drivers of notifications.
+function _nova_ha_sampler_off {
+    sed -i '/^driver *= *nova_ha_progress$/d' "$1"
+}
+
 function _configure_nova_ha_nova {
     local composite
     local line
@@ -195,6 +205,16 @@ function _configure_nova_ha_nova {
                 "${line% *} instance_ha ${line##* }"
         fi
     done
+    iniset "$NOVA_CONF" nova_ha_progress guard "$NOVA_HA_GUARD"
+    iniset "$NOVA_CONF" nova_ha_progress sample_interval \
+        "$NOVA_HA_SAMPLE_INTERVAL"
+    _nova_ha_sampler_off "$NOVA_CONF"
+    if [[ "$NOVA_HA_SAMPLER" == 'True' ]]; then
+        # One more driver: what nova tells the bus stays. nova-compute gets
+        # a copy of this file when it is started.
+        iniadd "$NOVA_CONF" oslo_messaging_notifications driver \
+            nova_ha_progress
+    fi
     mkdir -p "$NOVA_CONF_DIR/policy.d"
     _nova_ha_policy nova-ha "$NOVA_CONF_DIR/policy.d/nova-ha.yaml"
 }
@@ -379,11 +399,14 @@ function _cleanup_nova_ha_options {
     local section
     for file in "$NOVA_CONF" "$CEILOMETER_CONF" "$AODH_CONF"; do
         if [[ -e "$file" ]]; then
-            for section in nova_ha nova_ha_database; do
+            for section in nova_ha nova_ha_database nova_ha_progress; do
                 _nova_ha_delete_section "$file" $section
             done
         fi
     done
+    if [[ -e "$NOVA_CONF" ]]; then
+        _nova_ha_sampler_off "$NOVA_CONF"
+    fi
     if [[ -e "$AODH_CONF" ]]; then
         inidelete "$AODH_CONF" DEFAULT event_alarm_cache_ttl
     fi

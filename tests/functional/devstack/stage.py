@@ -154,6 +154,7 @@ class Stage:
         for name in ('nova', 'ceilometer', 'aodh'):
             (self.etc / name / f'{name}.conf').write_text(
                 '[DEFAULT]\ndebug = True\n\n[database]\nmax_retries = 3\n'
+                '\n[oslo_messaging_notifications]\ndriver = messagingv2\n'
             )
 
     def _add_command(self, name: str, body: str) -> None:

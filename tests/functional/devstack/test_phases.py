@@ -15,6 +15,7 @@ import unittest
 
 from ceilometer import agent
 from keystoneauth1 import loading
+from oslo_config import cfg
 import yaml
 
 from nova_ha_plugins.conf import config
@@ -42,6 +43,16 @@ def read_ini(text):
     parsed.optionxform = str
     parsed.read_string(text)
     return {name: dict(parsed.items(name)) for name in parsed.sections()}
+
+
+def drivers(path):
+    """Return the drivers of notifications, as oslo.config reads them."""
+    conf = cfg.ConfigOpts()
+    conf([], project='nova', default_config_files=[str(path)])
+    conf.register_opt(
+        cfg.MultiStrOpt('driver'), group='oslo_messaging_notifications'
+    )
+    return conf.oslo_messaging_notifications.driver
 
 
 def make_stage(case):
@@ -125,6 +136,27 @@ class TestStacked(Reader):
                 ['instance_ha', 'osapi_compute_app_v21'], words[-2:]
             )
             self.assertEqual('keystonecontext', words[-3 - bool(name)])
+
+    def drivers(self):
+        return drivers(self.stage.etc / 'nova/nova.conf')
+
+    def test_the_sampler_stands_beside_the_bus(self):
+        self.assertEqual(
+            {'messagingv2', 'nova_ha_progress'}, set(self.drivers())
+        )
+        self.assertEqual(2, len(self.drivers()))
+        self.assertEqual(
+            {'guard': 'True', 'sample_interval': '1'},
+            self.ini('nova/nova.conf')['nova_ha_progress'],
+        )
+
+    def test_the_engine_tells_the_bus_of_nova(self):
+        path = self.stage.etc / 'nova-ha/nova-ha.conf'
+        conf = config.load(files=[str(path)])
+
+        self.assertTrue(conf.progress.follow)
+        url = self.ini('nova-ha/nova-ha.conf')['DEFAULT']['transport_url']
+        self.assertRegex(url, r'^rabbit://\w+:[^@]+@')
 
     def test_every_host_of_our_plugins_names_the_same_store(self):
         files = (
@@ -268,6 +300,19 @@ class TestSettings(StageCase):
         loading.load_auth_from_conf_options(conf, 'nova')
         self.assertEqual('nova-ha', conf.nova.username)
         self.assertEqual(stage.PASSWORD, conf.nova.password)
+
+    def test_what_is_switched_off_is_not_there(self):
+        self.configure(
+            'NOVA_HA_SAMPLER=False\nNOVA_HA_GUARD=False\nNOVA_HA_FOLLOW=False'
+        )
+
+        path = self.stage.etc / 'nova/nova.conf'
+        self.assertEqual(['messagingv2'], drivers(path))
+        options = self.ini('nova/nova.conf')['nova_ha_progress']
+        self.assertEqual('False', options['guard'])
+        engine = self.ini('nova-ha/nova-ha.conf')
+        self.assertEqual({'follow': 'False'}, engine['progress'])
+        self.assertNotIn('transport_url', engine['DEFAULT'])
 
     def test_without_gnocchi_nothing_is_published_to_it(self):
         self.configure(settings='ENABLED_SERVICES=n-api,n-cpu,mysql')
