@@ -204,21 +204,28 @@ class Loss(Fault):
 class Delay(Fault):
     """Delays what a host and a service say to each other, so many ms each."""
 
-    parameters = ('HOST', 'MILLISECONDS')
+    parameters: tuple[str, ...] = ('HOST', 'MILLISECONDS')
+    _name = 'delay'
+    _first_port = 20000
 
     def check(self) -> None:
         self.seconds = self.number(1, 600_000, 'MILLISECONDS') / 1000
 
     @property
+    def _how(self) -> str:
+        """Return the argument of the proxy that makes the difference."""
+        return f'--delay={self.seconds}'
+
+    @property
     def _service(self) -> str:
-        return f'delay-{self.variant}-{self.host.name}'
+        return f'{self._name}-{self.variant}-{self.host.name}'
 
     @property
     def _port(self) -> int:
         # One for each host and service, below the outgoing ones.
         names = list(planning.PORTS)
         place = self.host.number * len(names) + names.index(self.variant)
-        return 20000 + place
+        return self._first_port + place
 
     def cause(self) -> None:
         there, port = planning.CONTROLLER, planning.PORTS[self.variant]
@@ -231,7 +238,7 @@ class Delay(Fault):
                         sys.executable, '-m', 'lab.proxy',
                         f'--listen={there}:{self._port}',
                         f'--to={there}:{port}',
-                        f'--delay={self.seconds}',
+                        self._how,
                     ),
                     ready=lambda: answers(self._port),
                 )
@@ -251,7 +258,7 @@ class Delay(Fault):
 
     @property
     def _table(self) -> str:
-        return f'lab_delay_{self.variant}'
+        return f'lab_{self._name}_{self.variant}'
 
     @property
     def _gone(self) -> str:
@@ -269,6 +276,22 @@ class Delay(Fault):
         ) is not None and f'table inet {self._table}' in nft_tables(
             self.world.plan.host_namespace(self.host)
         )
+
+
+class Rate(Delay):
+    """Lets a service send no more than so many KiB/s on each connection."""
+
+    parameters = ('HOST', 'KIB_PER_SECOND')
+    _name = 'rate'
+    # Those of delays are below.
+    _first_port = 24000
+
+    def check(self) -> None:
+        self.rate = self.number(1, 10_000_000, 'KIB_PER_SECOND') * 1024
+
+    @property
+    def _how(self) -> str:
+        return f'--rate={self.rate}'
 
 
 class Agent(Fault):

@@ -155,7 +155,11 @@ def write_conf(
     :param changes: options by group, over SETTINGS and for this time only.
     """
     base: Groups = {
-        'DEFAULT': {'use_stderr': 'true'},
+        'DEFAULT': {
+            'use_stderr': 'true',
+            # What it tells about evacuations.
+            'transport_url': plan.transport_url,
+        },
         'nova_ha_database': {'connection': plan.database_url(DATABASE)},
         'nova_ha': {'project_id': project_id(plan)},
         'coordination': {'backend_url': plan.coordination_url(DATABASE)},

@@ -62,6 +62,7 @@ _FAMILIES = (
     _family('network', planning.NETWORKS, breakages.Network),
     _family('loss', planning.NETWORKS, breakages.Loss),
     _family('delay', planning.PORTS, breakages.Delay),
+    _family('rate', planning.PORTS, breakages.Rate),
     *(
         _family(agent, ('frozen', 'killed'), breakages.Agent, agent)
         for agent in breakages.AGENTS

@@ -45,7 +45,7 @@ notification_format = both
 notify_on_state_change = vm_and_task_state
 [oslo_messaging_notifications]
 driver = messagingv2
-[oslo_messaging_rabbit]
+{drivers}[oslo_messaging_rabbit]
 # Seconds until a connection that was cut is given up.
 heartbeat_timeout_threshold = 15
 [oslo_concurrency]
@@ -110,6 +110,9 @@ enabled = false
 # refuses to start a second time.
 FAKE_DRIVER = 'fake.FakeDriverWithoutFakeNodes'
 
+# Of nova-compute on real hosts: shows what an evacuation copies.
+SAMPLER = 'driver = nova_ha_progress\n'
+
 PRIVSEP = (
     'nova_sys_admin',
     'privsep_osbrick',
@@ -124,7 +127,11 @@ def directory(plan: planning.Plan) -> pathlib.Path:
 
 
 def _common(
-    plan: planning.Plan, host: str, address: str, state: pathlib.Path
+    plan: planning.Plan,
+    host: str,
+    address: str,
+    state: pathlib.Path,
+    drivers: str = '',
 ) -> str:
     return COMMON.format(
         defaults=identity.DEFAULTS,
@@ -132,6 +139,7 @@ def _common(
         host=host,
         address=address,
         state=state,
+        drivers=drivers,
         glance=plan.url('glance'),
         neutron=plan.url('neutron'),
         neutron_auth=identity.section(plan, NAME),
@@ -169,7 +177,10 @@ def write_compute_config(plan: planning.Plan, host: planning.Host) -> str:
     # Holds the identity of the node, which a power cut does not change.
     state = plan.path('hosts', host.name, 'nova', 'lock').parent
     real = host.kind == planning.REAL
-    text = _common(plan, host.name, host.address(), state) + COMPUTE.format(
+    drivers = SAMPLER if real else ''
+    text = _common(
+        plan, host.name, host.address(), state, drivers
+    ) + COMPUTE.format(
         driver='libvirt.LibvirtDriver' if real else FAKE_DRIVER,
         instances=INSTANCES if real else state / 'instances',
     )

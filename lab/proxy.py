@@ -3,13 +3,15 @@
 
 This kernel cannot delay packets, so a stream is delayed: what a peer sends
 arrives so much later, in each direction; opening a connection takes as long.
-Closing is handed on late as well.
+Closing is handed on late as well. A connection can have a limit of bytes per
+second too, in each direction.
 """
 
 import argparse
 import asyncio
 import collections.abc
 import functools
+import math
 import os
 import signal
 
@@ -22,11 +24,15 @@ class Proxy:
     """Forwards every connection to one place.
 
     :ivar delay: seconds, for each direction.
+    :ivar rate: bytes per second of a connection, for each direction.
     """
 
-    def __init__(self, host: str, port: int, delay: float) -> None:
+    def __init__(
+        self, host: str, port: int, delay: float, rate: float = math.inf
+    ) -> None:
         self._host, self._port = host, port
         self.delay = delay
+        self.rate = rate
 
     async def serve(
         self,
@@ -84,9 +90,12 @@ class Proxy:
         writer: asyncio.StreamWriter,
     ) -> None:
         clock = asyncio.get_running_loop().time
+        free = clock()
         while True:
             due, data = await get()
-            await asyncio.sleep(due - clock())
+            await asyncio.sleep(max(due, free) - clock())
+            # What was not used up is not kept for later.
+            free = max(clock(), free) + len(data) / self.rate
             if not data:
                 writer.write_eof()
                 return
@@ -95,7 +104,7 @@ class Proxy:
 
 
 async def _run(options: argparse.Namespace) -> None:
-    proxy = Proxy(options.to[0], options.to[1], options.delay)
+    proxy = Proxy(*options.to, options.delay, options.rate)
     asyncio.get_running_loop().add_signal_handler(
         signal.SIGTERM, functools.partial(os._exit, 0)
     )
@@ -114,7 +123,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--listen', type=_place, required=True)
     parser.add_argument('--to', type=_place, required=True)
-    parser.add_argument('--delay', type=float, required=True, help='seconds')
+    parser.add_argument('--delay', type=float, default=0.0, help='seconds')
+    parser.add_argument(
+        '--rate', type=float, default=math.inf, help='bytes per second'
+    )
     options = parser.parse_args()
     asyncio.run(_run(options))
 

@@ -7,6 +7,8 @@ import stat
 import tempfile
 import unittest
 
+from oslo_config import cfg
+
 from lab import nova
 from lab import plan as planning
 from lab import rc
@@ -29,6 +31,20 @@ class NovaFilesTest(unittest.TestCase):
         self.assertNotIn('mysql', path.read_text())
         self.assertFalse(conf.has_section('api_database'))
         self.assertEqual(0o600, stat.S_IMODE(path.stat().st_mode))
+
+    def test_real_hosts_show_what_they_copy_beside_their_notifications(self):
+        found = []
+        for host in self.plan.hosts:
+            path, _ = self.read(host)
+            conf = cfg.ConfigOpts()
+            conf([], project='nova', default_config_files=[str(path)])
+            conf.register_opt(
+                cfg.MultiStrOpt('driver'), group='oslo_messaging_notifications'
+            )
+            found.append(conf.oslo_messaging_notifications.driver)
+
+        both = ['messagingv2', 'nova_ha_progress']
+        self.assertEqual([both, both, ['messagingv2']], found)
 
     def test_service_host_is_the_name_of_the_plan(self):
         host = self.plan.hosts[1]

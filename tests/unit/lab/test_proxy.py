@@ -45,6 +45,23 @@ class TestProxy(unittest.IsolatedAsyncioTestCase):
         self.assertGreaterEqual(clock() - began, 3 * DELAY)
         writer.close()
 
+    async def test_a_limit_of_bytes_per_second_is_kept(self):
+        slow = proxy.Proxy('127.0.0.1', self.there, 0.0, rate=1_000_000)
+        port = await self.listen(slow.serve)
+        reader, writer = await asyncio.open_connection('127.0.0.1', port)
+        sent = bytes(300_000)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+
+        writer.write(sent)
+        writer.write_eof()
+        received = await reader.read()
+
+        self.assertEqual(sent, received)
+        # All but the last piece had to wait for the one before.
+        self.assertGreaterEqual(clock() - began, 0.2)
+        writer.close()
+
     async def test_nobody_behind_it_ends_the_connection(self):
         refused = proxy.Proxy('127.0.0.1', 1, 0.0)
         port = await self.listen(refused.serve)
