@@ -34,7 +34,6 @@ class GuardTestCase(base.NovaTestCase):
         nova_progress.register_opts(compat.CONF)
         database_conf.register_opts(compat.CONF)
         self.gate = threading.Event()
-        self.addCleanup(self.gate.set)
         self.begun = []
         spawn = fake.FakeDriver.spawn
 
@@ -47,6 +46,11 @@ class GuardTestCase(base.NovaTestCase):
         self.useFixture(
             fixtures.MonkeyPatch('nova.virt.fake.FakeDriver.spawn', held)
         )
+
+    def tearDown(self):
+        # Before the services are stopped: they wait for what they work on.
+        self.gate.set()
+        super().tearDown()
 
     def use_store(self):
         self.flags(
