@@ -105,8 +105,8 @@ class EvacuationsController(compat.Controller):
 
 
 def _filters_of(query: typing.Any) -> reading.Filters:
-    since = _time_of(query, 'changes-since')
-    before = _time_of(query, 'changes-before')
+    since = time_of(query, 'changes-since')
+    before = time_of(query, 'changes-before')
     if since is not None and before is not None and before < since:
         raise exc.HTTPBadRequest(
             explanation=(
@@ -127,12 +127,24 @@ def _filters_of(query: typing.Any) -> reading.Filters:
     )
 
 
-def _time_of(query: typing.Any, name: str) -> datetime.datetime | None:
+def time_of(query: typing.Any, name: str) -> datetime.datetime | None:
+    """Give the time that a query names, in UTC and without a zone.
+
+    :raises webob.exc.HTTPBadRequest: it is before or after all times.
+    """
     if name not in query:
         return None
-    at: datetime.datetime = timeutils.normalize_time(
-        timeutils.parse_isotime(query[name])
-    )
+    try:
+        at: datetime.datetime = timeutils.normalize_time(
+            timeutils.parse_isotime(query[name])
+        )
+    except OverflowError as error:
+        raise exc.HTTPBadRequest(
+            explanation=(
+                f'{name!r} is {query[name]!r}, expected a time between the '
+                'years 1 and 9999 in UTC'
+            )
+        ) from error
     return at
 
 

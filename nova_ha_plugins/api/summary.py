@@ -11,6 +11,7 @@ from webob import exc
 from nova_ha_plugins.api import answers
 from nova_ha_plugins.api import compat
 from nova_ha_plugins.api import estimates
+from nova_ha_plugins.api import evacuations
 from nova_ha_plugins.api import policies
 from nova_ha_plugins.api import reading
 from nova_ha_plugins.api import response_schemas
@@ -42,8 +43,9 @@ class SummaryController(compat.Controller):
         # The answer is about hosts.
         ctxt.can(policies.EVACUATIONS_SHOW_HOST, target={})
         source = req.GET.get('source_compute')
-        page, evacuations = _find(ctxt, source, req.GET.get('changes-since'))
-        rows = tally.hosts(evacuations, _planned(source), _typical())
+        since = evacuations.time_of(req.GET, 'changes-since')
+        page, found = _find(ctxt, source, since)
+        rows = tally.hosts(found, _planned(source), _typical())
         return {
             'evacuations_summary': {
                 'hosts': rows,
@@ -63,20 +65,14 @@ def _planned(source: str | None) -> dict[str, frozenset[str]] | None:
 
 
 def _find(
-    ctxt: typing.Any, source: str | None, changes_since: str | None
+    ctxt: typing.Any, source: str | None, since: datetime.datetime | None
 ) -> tuple[reading.Page, list[told.Told]]:
     """Give the newest evacuation of each server from each host.
 
     Only those that somebody asks for now, unless the query names a time:
     begun within a day, or not ended since.
     """
-    since = fresh = None
-    if changes_since is not None:
-        since = timeutils.normalize_time(
-            timeutils.parse_isotime(changes_since)
-        )
-    else:
-        fresh = timeutils.utcnow() - _WAVE
+    fresh = None if since is not None else timeutils.utcnow() - _WAVE
     page = reading.page(
         ctxt,
         reading.Filters(source=source, changes_since=since, fresh_since=fresh),

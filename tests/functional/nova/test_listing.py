@@ -167,6 +167,7 @@ class FindingTest(ListingTestCase):
         for query in (
             f'changes-since={time(7)}&changes-before={time(6)}',
             'changes-since=yesterday',
+            'changes-since=0001-01-01T00:00:00%2B14:00',
         ):
             text = self.ask(f'/os-evacuations?{query}', 400)['badRequest']
             self.assertIn('changes-since', text['message'])

@@ -170,6 +170,7 @@ class SummaryTest(test_instance_ha.RecoveryTestCase):
         for query, word in (
             ('?color=red', 'color'),
             ('?changes-since=yesterday', 'yesterday'),
+            ('?changes-since=9999-12-31T23:59:59-14:00', '9999-12-31'),
             ('?source_compute=a&source_compute=b', 'too long'),
         ):
             self.assertIn(word, self.refused(400, 'badRequest', query))
