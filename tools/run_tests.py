@@ -214,9 +214,11 @@ KINDS = {
 }
 # Takes longer than everything else together.
 ON_DEMAND = ('lab-all',)
-# Stories on the lab that tell little which another one does not.
+# Stories on the lab that tell little which another one does not, or that take
+# minutes.
 LONG = (
     r'test_engines\.CutTest',
+    r'test_progress\.',
     r'test_power\.(NamesDiffer|OwnDisks|TwoHosts|WithoutGnocchi)Test',
     r'test_still_alive\.(Agent|Bmc|Database)Test',
 )
