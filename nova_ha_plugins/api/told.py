@@ -114,11 +114,30 @@ def _remember(told: abc.Sequence[Told]) -> None:
     book = estimates.book()
     for each in told:
         trace = traces.get(each.record.uuid)
+        each.found = _never_back(each.found, trace)
         each.phase_since = _phase_since(each, trace)
         # What stands still takes for ever, whatever its like needed.
         if book is None or each.found.stalled or each.found.progress is None:
             continue
         each.left = _left(each, trace, book)
+
+
+def _never_back(
+    found: progress.Assessment, trace: following.Trace | None
+) -> progress.Assessment:
+    """Keep the percentage that was seen before.
+
+    Volumes are counted by what was written since the server was, and whoever
+    renames the server writes it again.
+    """
+    if (
+        trace is None
+        or trace.progress is None
+        or found.progress is None
+        or found.progress >= trace.progress
+    ):
+        return found
+    return dataclasses.replace(found, progress=trace.progress)
 
 
 def _left(

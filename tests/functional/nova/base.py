@@ -137,8 +137,13 @@ class NovaTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         with context.target_cell(asked, cell) as ctxt:
             ctxt.timestamp = asked.timestamp
             objects.InstanceAction.action_start(ctxt, server.uuid, 'evacuate')
-            for event in ('rebuild_server', 'compute_rebuild_instance'):
-                for step in ('event_start', 'event_finish'):
+            # One that is still on its source has not been rebuilt yet.
+            ended = ('event_start', 'event_finish')
+            for event, steps in (
+                ('rebuild_server', ended),
+                ('compute_rebuild_instance', ended[: 1 + (host != source)]),
+            ):
+                for step in steps:
                     method = getattr(objects.InstanceActionEvent, step)
                     method(ctxt, server.uuid, event)
             record = objects.Migration(
