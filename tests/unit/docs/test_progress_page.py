@@ -2,6 +2,7 @@
 
 """The page about the progress of evacuations says what the code does."""
 
+import json
 import pathlib
 import re
 import unittest
@@ -12,6 +13,7 @@ from nova_ha_plugins.conf import nova_progress
 from nova_ha_plugins.recovery import estimate
 from nova_ha_plugins.recovery import progress
 from tools import evacuation_phases
+from tools import record_progress
 
 DOC = pathlib.Path(__file__).parents[3] / 'doc' / 'source'
 PAGE = DOC / 'admin' / 'progress.rst'
@@ -43,6 +45,31 @@ class ProgressPageTest(unittest.TestCase):
             'tools/evacuation-phases > '
             'doc/source/_static/evacuation-phases.svg',
         )
+
+    def test_recording_is_drawn_as_it_was_recorded(self):
+        recorded = json.loads(
+            (DOC / '_static' / 'evacuation-progress.json').read_text()
+        )
+
+        self.assertEqual(
+            record_progress.draw(recorded),
+            (DOC / '_static' / 'evacuation-progress.svg').read_text(),
+            'tools/record-progress --draw-only',
+        )
+
+    def test_figures_of_the_recording_are_on_the_page(self):
+        recorded = json.loads(
+            (DOC / '_static' / 'evacuation-progress.json').read_text()
+        )
+        words = ' '.join(self.page.split())
+
+        for figure in (
+            recorded['date'],
+            f'{recorded["image_mib"]} MiB',
+            f'{recorded["kib_per_second"] // 1024} MiB/s',
+            f'{recorded["eta"]["median_absolute_error_s"]} s',
+        ):
+            self.assertIn(figure, words)
 
     def test_every_word_of_the_resource_is_in_the_tables(self):
         tables = TABLES.read_text()
