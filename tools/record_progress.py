@@ -148,7 +148,8 @@ class Picture:
             # Short ones stand close together: their names do not.
             row = next((n for n, end in enumerate(free) if left > end), 0)
             free[row] = left + 7.0 * len(phase)
-            yield _text(left + 2, 16 + 15 * row, phase, '#555555', 'start')
+            place = min(left + 2, _WIDTH - 4 - 6.4 * len(phase))
+            yield _text(place, 16 + 15 * row, phase, '#555555', 'start')
 
     def _panel(
         self,
