@@ -76,6 +76,11 @@ class Mirror:
         """Take note of a write that begins; its answer may get lost."""
         self._tried.add(value)
 
+    @property
+    def has_tried(self) -> bool:
+        """Whether a number of ours may be there."""
+        return bool(self._tried)
+
     def is_ours(self, value: int | None) -> bool:
         """Say whether a number, other than 0, may have come from here."""
         return bool(value) and value in self._tried

@@ -274,7 +274,11 @@ class Sampler:
                 item.failures,
                 exc_info=True,
             )
-            return True
+            # What it shows is taken back all the same, once it has ended.
+            through = item.given_up or not item.mirror.has_tried
+            item.given_up = True
+            item.failures = 0
+            return through
         item.failures = 0
         return item.end is not None
 
@@ -301,20 +305,24 @@ class Sampler:
         """
         if server is None:
             raise watched.Gone(f'server {item.start.server} is deleted')
+        self._notice_lost_end(item, server)
+        if not item.given_up:
+            self._write_bytes(item, server)
+        if item.end is not None:
+            self._end(item, server)
+        elif self._conf.nova_ha_progress.mirror_progress and not item.given_up:
+            self._show(item, server)
+
+    def _write_bytes(self, item: watched.Watched, server: typing.Any) -> None:
         start = item.start
         if item.record is None:
             item.record = self._records.find_evacuation(
                 start.host, start.server, start.source
             )
         item.learn(server, self._images)
-        self._notice_lost_end(item, server)
         if item.unsaved:
             self._records.save_bytes(item.record, item.tally)
             item.saved()
-        if item.end is not None:
-            self._end(item, server)
-        elif self._conf.nova_ha_progress.mirror_progress:
-            self._show(item, server)
 
     def _notice_lost_end(
         self, item: watched.Watched, server: typing.Any

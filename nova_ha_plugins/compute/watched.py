@@ -82,6 +82,7 @@ class Watched:
     :ivar end: set when the work has ended.
     :ivar worked_at: when the server was last seen with a task.
     :ivar failures: attempts to report it that failed, one after the other.
+    :ivar given_up: too many did; only its percentage is still taken back.
     """
 
     def __init__(self, start: Start, storage: Storage) -> None:
@@ -92,6 +93,7 @@ class Watched:
         self.ended_at = 0.0
         self.worked_at: float | None = None
         self.failures = 0
+        self.given_up = False
         self._storage = storage
         self._saved: tuple[int | None, int | None] = (None, None)
         self._begin(start.image)

@@ -285,6 +285,25 @@ class FaultTest(SamplerCase):
         self.eventually(lambda: good.history == [14])
         self.assertEqual([], bad.history)
 
+    def test_one_that_is_given_up_leaves_no_number(self):
+        server = self.records.add('one')
+        self.sampler.tell(fakes.start('one'))
+        self.eventually(lambda: server.progress == 14)
+        with (
+            self.assertLogs(sampler.LOG, 'WARNING') as logs,
+            mock.patch.object(
+                self.records, 'save_bytes', side_effect=ValueError
+            ) as save_bytes,
+        ):
+            self.write(self.place().part, 500)
+            self.eventually(
+                lambda: 'is not written any more' in ' '.join(logs.output)
+            )
+            self.finish(server)
+
+        self.assertEqual(sampler._MAX_FAILURES, save_bytes.call_count)
+        self.assertEqual(0, server.progress)
+
     def test_a_look_that_fails_does_not_stop_the_others(self):
         look = files.look
 
