@@ -95,7 +95,8 @@ def _later(subject: told.Told, *, with_host: bool) -> dict[str, typing.Any]:
         'storage': kind.storage.value,
         'boot_source': kind.boot.value if kind.boot else None,
         'size_class': kind.size or None,
-        'ahead': subject.facts.ahead,
+        # Those ahead are everybody's.
+        'ahead': subject.facts.ahead if with_host else None,
         'phase_started_at': moment(subject.phase_since),
     }
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from nova_ha_plugins.recovery import progress
 
 _OVER = frozenset({progress.State.SUCCEEDED, progress.State.FAILED})
+_CLOSED = frozenset({'done', 'error', 'failed', 'cancelled'})
 _ON_THE_WAY = frozenset({progress.State.QUEUED, progress.State.RUNNING})
 
 
@@ -54,7 +55,8 @@ def is_open(facts: progress.Facts) -> bool:
         return state in _ON_THE_WAY or (
             began and state != progress.State.SUCCEEDED
         )
-    return False
+    # A word that nobody knows is no evidence of an end.
+    return facts.status not in _CLOSED
 
 
 def _is_cut_off(

@@ -320,6 +320,7 @@ class TellingTest(ListingTestCase):
             phase='spawning',
             phase_since=rows.epoch(2),
             rate=10.0,
+            progress=77,
         )
         without = self.item(running)
 
@@ -349,6 +350,8 @@ class TellingTest(ListingTestCase):
             ],
         )
         self.assertEqual(5, found['eta_samples'])
+        # What was seen once is not taken back.
+        self.assertEqual((65, 77), (without['progress'], found['progress']))
         # 50 bytes at 10 a second, and then what its like needed to finish.
         self.assertLessEqual(5, found['eta_seconds'])
         self.assertLessEqual(found['eta_seconds'], found['eta_p90_seconds'])
@@ -396,6 +399,7 @@ class TellingTest(ListingTestCase):
                 'evacuations'
             ]:
                 self.assertNotIn('secret', str(each))
+                self.assertIsNone(each['ahead'])
                 self.assertTrue(each['explanation'], each)
 
     def test_times_are_written_as_nova_writes_them(self):

@@ -92,6 +92,9 @@ class OpenTest(unittest.TestCase):
         for status in ('done', 'error', 'failed'):
             self.check(False, like(SPAWNING, status=status))
 
+    def test_word_that_nobody_knows_is_no_end(self):
+        self.check(True, like(SPAWNING, status='running'))
+
     def test_open_record_of_work_that_ended_forbids_nothing(self):
         arrived = with_guest(SPAWNING, host='dst', task_state=None)
 
