@@ -23,6 +23,7 @@ from lab import engine_faults
 from lab import hosts as hypervisors
 from lab import plan as planning
 from lab import processes as running
+from lab import slowness
 
 ALL = 'all'
 _PATIENCE = 20.0
@@ -61,8 +62,8 @@ _FAMILIES = (
     _family('hung', (), breakages.Hung),
     _family('network', planning.NETWORKS, breakages.Network),
     _family('loss', planning.NETWORKS, breakages.Loss),
-    _family('delay', planning.PORTS, breakages.Delay),
-    _family('rate', planning.PORTS, breakages.Rate),
+    _family('delay', planning.PORTS, slowness.Delay),
+    _family('rate', planning.PORTS, slowness.Rate),
     *(
         _family(agent, ('frozen', 'killed'), breakages.Agent, agent)
         for agent in breakages.AGENTS

@@ -134,7 +134,7 @@ class Follower:
         :param teller: None where nobody is to be told.
         """
         self._store = store
-        self._door = door
+        self._evacuations = door
         self._teller = teller
         self._lease = lease
         self._settings = settings
@@ -216,8 +216,8 @@ class Follower:
 
     def _read(self, since: float) -> dict[str, views.Evacuation]:
         """Everything that may have changed, by uuid."""
-        seen = {one.uuid: one for one in self._door.open()}
-        for one in self._door.changed_since(since):
+        seen = {one.uuid: one for one in self._evacuations.open()}
+        for one in self._evacuations.changed_since(since):
             seen.setdefault(one.uuid, one)
         missing: dict[str, list[_Kept]] = {}
         for uuid, kept in self._kept.items():
@@ -246,7 +246,7 @@ class Follower:
         found: tuple[views.Evacuation, ...] = ()
         now = self._monotonic()
         try:
-            found = self._door.of_server(server)
+            found = self._evacuations.of_server(server)
         except doors.Refused as error:
             if error.status != 404:
                 raise
