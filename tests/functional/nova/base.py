@@ -137,15 +137,15 @@ class NovaTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         with context.target_cell(asked, cell) as ctxt:
             ctxt.timestamp = asked.timestamp
             objects.InstanceAction.action_start(ctxt, server.uuid, 'evacuate')
-            # One that is still on its source has not been rebuilt yet.
-            ended = ('event_start', 'event_finish')
-            for event, steps in (
-                ('rebuild_server', ended),
-                ('compute_rebuild_instance', ended[: 1 + (host != source)]),
-            ):
-                for step in steps:
-                    method = getattr(objects.InstanceActionEvent, step)
-                    method(ctxt, server.uuid, event)
+            runs = status == 'pre-migrating' and host == source
+            for event, step in (
+                ('rebuild_server', 'event_start'),
+                ('rebuild_server', 'event_finish'),
+                ('compute_rebuild_instance', 'event_start'),
+                ('compute_rebuild_instance', 'event_finish'),
+            )[: 3 if runs else 4]:
+                method = getattr(objects.InstanceActionEvent, step)
+                method(ctxt, server.uuid, event)
             record = objects.Migration(
                 ctxt,
                 migration_type='evacuation',
