@@ -10,6 +10,7 @@ import io
 import json
 import types
 import unittest
+from unittest import mock
 
 from openstack import exceptions as sdk_exceptions
 from osc_lib import exceptions
@@ -465,6 +466,7 @@ class JsonTest(WatchCase):
 
 
 class TerminalTest(WatchCase):
+    @mock.patch.dict('os.environ', TERM='xterm')
     def test_terminal_gets_bars_and_at_last_what_failed(self):
         terminal = Terminal()
         code, lines = self.watch(
