@@ -14,6 +14,7 @@ import typing
 
 import sqlalchemy as sa
 
+from nova_ha_plugins.api import candidates
 from nova_ha_plugins.api import compat
 from nova_ha_plugins.recovery import progress
 
@@ -23,6 +24,13 @@ EVENT_REBUILD = 'compute_rebuild_instance'
 # The status alone tells how these ended.
 ENDED_STATUSES = ('done', 'error', 'failed')
 _RETURNED = 'completed'
+
+# How many migrations of a cell nova does not begin within the time by which
+# the clocks of its hosts differ.
+_OUT_OF_ORDER = 10_000
+
+# So many records are read one by one rather than the table from its end.
+_FEW = 5_000
 
 
 class Record(typing.NamedTuple):
@@ -180,28 +188,135 @@ def _read_page(
     limit: int | None,
     after: tuple[datetime.datetime, int, str] | None,
 ) -> list[Record]:
-    model = compat.models.Migration.__table__.c
-    columns = [getattr(model, name) for name in COLUMNS]
-    statement = (
-        sa.select(*columns)
-        .where(
-            model.migration_type == 'evacuation',
-            # A deleted server takes its records with it, until nova archives
-            # them; that an evacuation ended so is worth telling.
-            sa.or_(model.hidden.is_(None), model.hidden == sa.false()),
-            model.uuid.is_not(None),
-            *_conditions(model, filters),
-        )
-        .order_by(model.created_at.desc(), model.id.desc(), model.uuid.desc())
-        .limit(limit)
-    )
-    if after is not None:
-        statement = statement.where(_is_after(model, *after))
     cell = ctxt.cell_uuid or ''
     with compat.reader(ctxt) as session:
-        return [
-            Record._make((*row, cell)) for row in session.execute(statement)
+        rows = _rows(session, filters, limit, after)
+    return [Record._make((*row, cell)) for row in rows]
+
+
+def _rows(
+    session: typing.Any,
+    filters: Filters,
+    limit: int | None,
+    after: tuple[datetime.datetime, int, str] | None,
+) -> abc.Sequence[typing.Any]:
+    model = compat.models.Migration.__table__.c
+    found = statement(filters, after)
+    selects = _candidates(filters, session.get_bind().dialect.name)
+    if filters.fresh_since is not None:
+        # Said in each select too, it is the numbers of few that come back.
+        wanted = sa.or_(
+            model.created_at >= filters.fresh_since,
+            model.status.in_((*sorted(progress.OPEN_STATUSES), _RETURNED)),
+        )
+        selects = [
+            select.where(model.migration_type == 'evacuation', wanted)
+            for select in selects
         ]
+    numbers = _few(session, selects) if selects else None
+    if numbers is not None:
+        found = found.where(model.id.in_(numbers))
+    elif filters.server is None and limit is not None:
+        return _walk(session, found, limit)
+    return _all(session, found.order_by(*_newest_first(model)).limit(limit))
+
+
+def _few(session: typing.Any, selects: list[typing.Any]) -> list[int] | None:
+    """Give the numbers that are selected, None for too many to be of use.
+
+    They are asked for beforehand, because an optimizer that does not know how
+    few there will be reads the whole table instead.
+    """
+    numbers = session.execute(sa.union(*selects).limit(_FEW + 1)).scalars()
+    found = list(numbers)
+    return found if len(found) <= _FEW else None
+
+
+def statement(
+    filters: Filters,
+    after: tuple[datetime.datetime, int, str] | None = None,
+) -> typing.Any:
+    """Give the select of the columns of records, in no order."""
+    model = compat.models.Migration.__table__.c
+    found = sa.select(*(getattr(model, name) for name in COLUMNS)).where(
+        model.migration_type == 'evacuation',
+        # A deleted server takes its records with it, until nova archives
+        # them; that an evacuation ended so is worth telling.
+        sa.or_(model.hidden.is_(None), model.hidden == sa.false()),
+        # MariaDB takes "is not null" for a reason to go through the index
+        # of uuids, which has all of them.
+        sa.func.coalesce(model.uuid, '') != '',
+        *_conditions(model, filters),
+    )
+    return found if after is None else found.where(_is_after(model, *after))
+
+
+def _candidates(filters: Filters, dialect: str) -> list[typing.Any]:
+    """Give selects of numbers that the filters leave, if they leave few."""
+    model = compat.models.Migration.__table__.c
+    if filters.server is not None:
+        return []
+    if candidates.is_open_status(filters.statuses):
+        return [*candidates.of_statuses(filters.statuses, dialect)]
+    if filters.source is not None:
+        return [*candidates.of_host(model.source_compute, filters.source)]
+    if filters.destination is not None:
+        return [*candidates.of_host(model.dest_compute, filters.destination)]
+    if filters.host is not None:
+        return [
+            *candidates.of_host(model.source_compute, filters.host),
+            *candidates.of_host(model.dest_compute, filters.host),
+        ]
+    if filters.changes_since is not None:
+        return [*candidates.changed_since(filters.changes_since)]
+    unfinished = [
+        *candidates.of_statuses(progress.OPEN_STATUSES, dialect),
+        candidates.at_work(_RETURNED),
+    ]
+    if filters.fresh_since is not None:
+        return [
+            *candidates.created_since(filters.fresh_since),
+            *unfinished,
+        ]
+    if filters.states and filters.states <= OPEN_STATES:
+        return unfinished
+    return []
+
+
+def _walk(
+    session: typing.Any, found: typing.Any, limit: int
+) -> abc.Sequence[typing.Any]:
+    """Give the newest rows without reading, and sorting, all there are.
+
+    Nova numbers its records as it makes them, so the newest have the highest
+    numbers, but for what the clocks of two hosts are apart. What has a lower
+    number than the last one and was made later is looked for among the next
+    numbers below.
+    """
+    model = compat.models.Migration.__table__.c
+    rows = _all(session, found.order_by(model.id.desc()).limit(limit))
+    if len(rows) == limit:
+        last = rows[-1].id
+        rows += _all(
+            session,
+            found.where(
+                model.id < last,
+                model.id >= last - _OUT_OF_ORDER,
+                model.created_at >= min(row.created_at for row in rows),
+            )
+            .order_by(*_newest_first(model))
+            .limit(limit),
+        )
+    rows.sort(key=lambda row: (row.created_at, row.id, row.uuid), reverse=True)
+    return rows[:limit]
+
+
+def _all(session: typing.Any, found: typing.Any) -> list[typing.Any]:
+    return list(session.execute(found))
+
+
+def _newest_first(model: typing.Any) -> tuple[typing.Any, ...]:
+    return model.created_at.desc(), model.id.desc(), model.uuid.desc()
 
 
 def _is_after(
@@ -237,7 +352,11 @@ def _conditions(
     written = sa.func.coalesce(model.updated_at, model.created_at)
     if filters.changes_since is not None:
         yield sa.or_(
-            written >= filters.changes_since,
+            model.updated_at >= filters.changes_since,
+            sa.and_(
+                model.updated_at.is_(None),
+                model.created_at >= filters.changes_since,
+            ),
             model.deleted_at >= filters.changes_since,
         )
     if filters.changes_before is not None:
@@ -261,7 +380,12 @@ def _could_be(
     returned = model.status == _RETURNED
     conditions = {
         progress.State.QUEUED: sa.or_(
-            is_open, sa.and_(returned, ~_is_finished(model))
+            is_open,
+            sa.and_(
+                returned,
+                candidates.may_be_at_work(model),
+                ~_is_finished(model),
+            ),
         ),
         progress.State.SUPERSEDED: sa.and_(
             sa.or_(is_open, returned), _is_replaced(model)
