@@ -7,6 +7,7 @@ what to do; the owner of the server learns no host and is told who acts.
 """
 
 import dataclasses
+import math
 
 from nova_ha_plugins.recovery import estimate as estimates
 from nova_ha_plugins.recovery import progress
@@ -260,7 +261,8 @@ def _worker(facts: progress.Facts) -> str:
 
 
 def _duration(seconds: float) -> str:
-    whole = max(1, round(seconds))
+    # Up, as the API does with the seconds that stand beside the sentence.
+    whole = max(1, math.ceil(seconds))
     if whole < 120:
         return f'{whole} s'
     return f'{round(whole / 60)} min'

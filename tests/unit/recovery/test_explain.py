@@ -40,7 +40,7 @@ def told(known, left=LEFT, with_host=True):
 
 class GoingOnTest(unittest.TestCase):
     def check(self, known, operator, owner=None):
-        rest = ' About 12 s are left.'
+        rest = ' About 13 s are left.'
         self.assertEqual(operator + rest, told(known))
         self.assertEqual(
             (owner or operator).replace("host 'dst-host'", 'the new host')
@@ -129,7 +129,9 @@ class GoingOnTest(unittest.TestCase):
     def test_time_is_told_as_people_tell_it(self):
         for seconds, words in (
             (0.0, '1 s'),
-            (119.4, '119 s'),
+            # Rounded up, as in eta_seconds beside it.
+            (10.3, '11 s'),
+            (118.4, '119 s'),
             (120.0, '2 min'),
             (5400.0, '90 min'),
         ):
