@@ -314,7 +314,8 @@ class _Watch:
         text = self._counts()
         if missing:
             names = ', '.join(missing)
-            text = f'{text}; no evacuation of {names}'
+            known = f'{text}; ' if self.follower.counts else ''
+            text = f'{known}no evacuation of {names}'
         rows = self.scene.hosts or ()
         if self._host and any(watching.bad_of(row) for row in rows):
             bad = True

@@ -167,6 +167,12 @@ class ServersTest(WatchCase):
         self.assertEqual(1, code)
         self.assertEqual('1 succeeded; no evacuation of web-2', lines[-1])
 
+    def test_server_without_an_evacuation_is_named_once(self):
+        code, lines = self.watch(self.of_server([]), 'web-1')
+
+        self.assertEqual(1, code)
+        self.assertEqual('no evacuation of web-1', lines[-1])
+
     def test_server_that_is_deleted_meanwhile_has_failed(self):
         gone = answers.fault(404, 'No server')
         code, lines = self.watch(
