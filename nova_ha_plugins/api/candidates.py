@@ -17,9 +17,6 @@ import sqlalchemy as sa
 from nova_ha_plugins.api import compat
 from nova_ha_plugins.recovery import progress
 
-# Clocks of nova's services are nearer to each other than that.
-CLOCKS_APART = datetime.timedelta(hours=1)
-
 
 def of_statuses(
     statuses: abc.Iterable[str], dialect: str
@@ -67,31 +64,6 @@ def changed_since(at: datetime.datetime) -> abc.Iterator[typing.Any]:
     yield sa.select(table.id).where(table.deleted > 0, table.deleted_at >= at)
 
 
-def created_since(at: datetime.datetime) -> abc.Iterator[typing.Any]:
-    """Give selects of the numbers of all that were made then or later.
-
-    What was made then was changed then or never: when it was made itself is
-    in no index.
-    """
-    table = compat.models.Migration.__table__.c
-    yield sa.select(table.id).where(
-        table.updated_at >= _earlier(at), table.created_at >= at
-    )
-    yield sa.select(table.id).where(
-        table.updated_at.is_(None), table.created_at >= at
-    )
-
-
-def at_work(status: str) -> typing.Any:
-    """Give a select of the numbers of evacuations that may be under way."""
-    table = compat.models.Migration.__table__.c
-    return sa.select(table.id).where(
-        table.migration_type == 'evacuation',
-        table.status == status,
-        may_be_at_work(table),
-    )
-
-
 def may_be_at_work(table: typing.Any) -> typing.Any:
     """Tell whether its server is being rebuilt, or did not leave the source.
 
@@ -119,10 +91,3 @@ def is_open_status(statuses: abc.Collection[str]) -> bool:
 
 def _any_deleted(table: typing.Any) -> tuple[typing.Any, ...]:
     return (table.deleted == 0, table.deleted > 0, table.deleted.is_(None))
-
-
-def _earlier(at: datetime.datetime) -> datetime.datetime:
-    try:
-        return at - CLOCKS_APART
-    except OverflowError:
-        return at

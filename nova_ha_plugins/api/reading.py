@@ -25,11 +25,7 @@ EVENT_REBUILD = 'compute_rebuild_instance'
 ENDED_STATUSES = ('done', 'error', 'failed')
 _RETURNED = 'completed'
 
-# How many migrations of a cell nova does not begin within the time by which
-# the clocks of its hosts differ.
-_OUT_OF_ORDER = 10_000
-
-# So many records are read one by one rather than the table from its end.
+# More than that are not read one by one, but with the whole table.
 _FEW = 5_000
 
 
@@ -203,22 +199,15 @@ def _rows(
     model = compat.models.Migration.__table__.c
     found = statement(filters, after)
     selects = _candidates(filters, session.get_bind().dialect.name)
-    if filters.fresh_since is not None:
-        # Said in each select too, it is the numbers of few that come back.
-        wanted = sa.or_(
-            model.created_at >= filters.fresh_since,
-            model.status.in_((*sorted(progress.OPEN_STATUSES), _RETURNED)),
-        )
-        selects = [
-            select.where(model.migration_type == 'evacuation', wanted)
-            for select in selects
-        ]
     numbers = _few(session, selects) if selects else None
     if numbers is not None:
         found = found.where(model.id.in_(numbers))
-    elif filters.server is None and limit is not None:
-        return _walk(session, found, limit)
-    return _all(session, found.order_by(*_newest_first(model)).limit(limit))
+    newest_first = (
+        model.created_at.desc(),
+        model.id.desc(),
+        model.uuid.desc(),
+    )
+    return list(session.execute(found.order_by(*newest_first).limit(limit)))
 
 
 def _few(session: typing.Any, selects: list[typing.Any]) -> list[int] | None:
@@ -269,54 +258,7 @@ def _candidates(filters: Filters, dialect: str) -> list[typing.Any]:
         ]
     if filters.changes_since is not None:
         return [*candidates.changed_since(filters.changes_since)]
-    unfinished = [
-        *candidates.of_statuses(progress.OPEN_STATUSES, dialect),
-        candidates.at_work(_RETURNED),
-    ]
-    if filters.fresh_since is not None:
-        return [
-            *candidates.created_since(filters.fresh_since),
-            *unfinished,
-        ]
-    if filters.states and filters.states <= OPEN_STATES:
-        return unfinished
     return []
-
-
-def _walk(
-    session: typing.Any, found: typing.Any, limit: int
-) -> abc.Sequence[typing.Any]:
-    """Give the newest rows without reading, and sorting, all there are.
-
-    Nova numbers its records as it makes them, so the newest have the highest
-    numbers, but for what the clocks of two hosts are apart. What has a lower
-    number than the last one and was made later is looked for among the next
-    numbers below.
-    """
-    model = compat.models.Migration.__table__.c
-    rows = _all(session, found.order_by(model.id.desc()).limit(limit))
-    if len(rows) == limit:
-        last = rows[-1].id
-        rows += _all(
-            session,
-            found.where(
-                model.id < last,
-                model.id >= last - _OUT_OF_ORDER,
-                model.created_at >= min(row.created_at for row in rows),
-            )
-            .order_by(*_newest_first(model))
-            .limit(limit),
-        )
-    rows.sort(key=lambda row: (row.created_at, row.id, row.uuid), reverse=True)
-    return rows[:limit]
-
-
-def _all(session: typing.Any, found: typing.Any) -> list[typing.Any]:
-    return list(session.execute(found))
-
-
-def _newest_first(model: typing.Any) -> tuple[typing.Any, ...]:
-    return model.created_at.desc(), model.id.desc(), model.uuid.desc()
 
 
 def _is_after(
