@@ -83,7 +83,8 @@ class EvacuationCommandsTest(commands.CommandTestCase):
         self.assertEqual('1 succeeded', last)
 
         terminal = commands.Terminal()
-        self.watch('web', stdout=terminal)
+        with mock.patch.dict('os.environ', TERM='xterm'):
+            self.watch('web', stdout=terminal)
         self.assertIn('━' * 12, terminal.getvalue())
         self.assertIn('100%  8/8 done', terminal.getvalue())
 
