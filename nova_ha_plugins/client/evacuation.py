@@ -262,6 +262,12 @@ class ShowSummary(arguments.Taught, command.Lister):
                 f'{summary["cells_down"]} of the cells of nova did not '
                 'answer: their servers are missing here\n'
             )
+        if parsed_args.host and not summary['hosts']:
+            # It may as well be a name that nova does not know.
+            self.app.stderr.write(
+                f'No evacuation from host {parsed_args.host!r} in that time; '
+                'the hosts of nova: openstack compute service list\n'
+            )
         rows = [
             {**row, **row['states'], 'state': _state_of(row)}
             for row in summary['hosts']

@@ -326,6 +326,12 @@ class _Watch:
         if bad or missing:
             return screen.Result('failed', text, 1)
         if not self.follower.items and not any(row['total'] for row in rows):
+            if self._host:
+                # It may as well be a name that nova does not know.
+                text = (
+                    f'{text} from or to host {self._host!r}; the hosts of '
+                    'nova: openstack compute service list'
+                )
             return screen.Result('none', text, 0)
         return screen.Result('done', text, 0)
 
