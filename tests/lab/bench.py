@@ -308,9 +308,18 @@ class LabTest(unittest.TestCase):
         for service in self.operator.services():
             self.assertFalse(service['forced_down'], service)
             self.assertEqual('enabled', service['status'], service)
-        self.assertEqual(
-            [], self.operator.get('/os-evacuations')['evacuations']
-        )
+        self.assertEqual([], self.evacuations())
+
+    def evacuations(self) -> list[dict[str, typing.Any]]:
+        """Give those of this story's servers, the newest first.
+
+        Those of the stories before are listed, too, until nova archives them.
+        """
+        return [
+            item
+            for item in self.operator.get('/os-evacuations')['evacuations']
+            if item['server_uuid'] in self.servers
+        ]
 
     def assert_recovered(
         self, uuids: collections.abc.Collection[str], source: str

@@ -189,7 +189,7 @@ class DestinationDiesTest(bench.LabTest):
         self.assert_nobody_ran_twice()
 
     def _destination(self) -> str:
-        found = self.operator.get('/os-evacuations')['evacuations']
+        found = self.evacuations()
         return (found[0]['dest_compute'] or '') if found else ''
 
 
