@@ -292,7 +292,10 @@ class FaultTest(SamplerCase):
         with (
             self.assertLogs(sampler.LOG, 'WARNING') as logs,
             mock.patch.object(
-                self.records, 'save_bytes', side_effect=ValueError
+                self.records,
+                'save_bytes',
+                autospec=True,
+                side_effect=ValueError,
             ) as save_bytes,
         ):
             self.write(self.place().part, 500)
