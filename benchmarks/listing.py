@@ -123,17 +123,18 @@ def _evacuation(
             },
         )
     for index in range(2 if on_volume else 0):
-        yield (
-            models.BlockDeviceMapping,
-            {
-                'uuid': str(uuid.uuid4()),
-                'instance_uuid': server,
-                'destination_type': 'volume',
-                'boot_index': index,
-                'created_at': BEGAN,
-                'updated_at': at,
-            },
-        )
+        yield models.BlockDeviceMapping, _volume(server, index, at)
+
+
+def _volume(server: str, index: int, at: datetime.datetime) -> Row:
+    return {
+        'uuid': str(uuid.uuid4()),
+        'instance_uuid': server,
+        'destination_type': 'volume',
+        'boot_index': index,
+        'created_at': BEGAN,
+        'updated_at': at,
+    }
 
 
 class Cloud(base.NovaTestCase):
