@@ -95,6 +95,23 @@ class Beat:
 
 
 @dataclasses.dataclass(frozen=True)
+class HostHealth:
+    """What something other than the heartbeat said of a host, and when.
+
+    It never makes a host dead nor alive: it explains and it warns.
+
+    :ivar age: seconds since it was stored, by the clock of the store.
+    """
+
+    host: str
+    channel: str
+    ok: bool
+    value: float
+    text: str
+    age: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Evacuation:
     """One evacuation, as ``GET /os-evacuations`` gives it to an administrator.
 

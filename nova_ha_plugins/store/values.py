@@ -197,6 +197,25 @@ class Heard:
 
 
 @dataclasses.dataclass(frozen=True)
+class Health:
+    """What something other than the heartbeat says of a host.
+
+    :ivar host: nova's service host; '' for what belongs to no host, such as
+        a watcher.
+    :ivar channel: who says it: 'libvirt', 'storage:/path', 'watcher:name'.
+    :ivar ok: whether all is well there.
+    :ivar value: the number behind it, in the unit of its meter.
+    :ivar text: the reason, for people; empty if all is well.
+    """
+
+    host: str
+    channel: str
+    ok: bool
+    value: float = 0.0
+    text: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
 class Purged:
     """How much a purge removed."""
 
