@@ -27,20 +27,29 @@ PYTHON_TREES = (
     'tests',
     'tools',
 )
+# The first line that stestr writes of a test, if that failed.
+FAILED = re.compile(r'\{\d+\} .*\.\.\. FAILED$', re.MULTILINE)
+# Of both ends of what a failure said, repeated at the end.
+LINES = 30
 
 
 @dataclasses.dataclass
 class Count:
-    """How many checks passed, failed, were skipped."""
+    """How many checks passed, failed, were skipped.
+
+    :ivar failures: what each failure said, to be repeated at the end.
+    """
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    failures: list[str] = dataclasses.field(default_factory=list)
 
     def add(self, other: 'Count') -> None:
         self.passed += other.passed
         self.failed += other.failed
         self.skipped += other.skipped
+        self.failures += other.failures
 
 
 def run(command: list[str], **env: str) -> tuple[int, str]:
@@ -64,8 +73,24 @@ def run(command: list[str], **env: str) -> tuple[int, str]:
 
 def check(*command: str, **env: str) -> Count:
     """Run a command that passes or fails as a whole."""
-    code, _ = run(list(command), **env)
-    return Count(passed=1) if code == 0 else Count(failed=1)
+    code, out = run(list(command), **env)
+    if code == 0:
+        return Count(passed=1)
+    return Count(failed=1, failures=[_shortened(out)])
+
+
+def _shortened(text: str) -> str:
+    """Return where a failure happened, and what it ended with."""
+    lines = text.splitlines()
+    if len(lines) > 2 * LINES:
+        lines[LINES:-LINES] = [f'[{len(lines) - 2 * LINES} lines]']
+    return '\n'.join(lines)
+
+
+def _failures(out: str) -> list[str]:
+    """Return what stestr said of each test that failed."""
+    parts = re.split(r'^(?=\{\d+\} )', out, flags=re.MULTILINE)
+    return [_shortened(part) for part in parts if FAILED.match(part)]
 
 
 def stestr(
@@ -117,7 +142,8 @@ def stestr(
     if not passed and not failed:
         print(f'No test ran in {path}.')
         failed = 1
-    return Count(passed, failed, found.get('Skipped', 0))
+    failures = _failures(out) or ([_shortened(out)] if failed else [])
+    return Count(passed, failed, found.get('Skipped', 0), failures)
 
 
 def style() -> Count:
@@ -249,6 +275,8 @@ def main() -> int:
         count = KINDS[kind]()
         rows.append((kind, count, time.monotonic() - began))
         total.add(count)
+    for failure in total.failures:
+        print(f'=== failed\n{failure}')
     print('=== summary')
     for kind, count, seconds in rows:
         print(
