@@ -4,9 +4,16 @@
 
 import dataclasses
 import enum
+import uuid
 
+# Resource types of gnocchi; all of them are ceilometer's.
 HYPERVISOR = 'nova_compute'
 SERVER = 'instance'
+DISK = 'host_disk'
+INTERFACE = 'host_network_interface'
+
+# Of this package; never changes, or every host would be another resource.
+_NAMESPACE = uuid.UUID('e11f4ea5-6208-4c1f-b998-aff1ed0cf57a')
 
 
 class Kind(enum.StrEnum):
@@ -59,4 +66,106 @@ METERS: tuple[Meter, ...] = (
         '1 while heartbeats come, 0 once the host is called down; nothing '
         'while that is not known.',
     ),
+    Meter(
+        'hypervisor.storage.up',
+        '1',
+        DISK,
+        'ha_host',
+        '1 if a probe file in the directory of instances could be read and '
+        'written past all caches within the deadline, 0 if not. One per '
+        'directory.',
+    ),
+    Meter(
+        'hypervisor.storage.latency',
+        's',
+        DISK,
+        'ha_host',
+        'How long that took; while there is no answer, how long it has been '
+        'waited for.',
+    ),
+    *(
+        Meter(
+            f'hypervisor.pressure.{kind}.{share}',
+            '%',
+            HYPERVISOR,
+            'ha_host',
+            f'Share of the last 10 s in which {who} waited for {what}.',
+        )
+        for kind, what in (
+            ('cpu', 'a processor'),
+            ('io', 'a disk'),
+            ('memory', 'memory'),
+        )
+        for share, who in (('some', 'some task'), ('full', 'every task'))
+    ),
+    Meter(
+        'hypervisor.kernel.hung_tasks',
+        'task',
+        HYPERVISOR,
+        'ha_host',
+        'Tasks that the kernel found hung since it was started.',
+        Kind.CUMULATIVE,
+    ),
+    Meter(
+        'hypervisor.memory.ce',
+        'error',
+        HYPERVISOR,
+        'ha_host',
+        'Errors of memory that were corrected (EDAC), since the kernel was '
+        'started.',
+        Kind.CUMULATIVE,
+    ),
+    Meter(
+        'hypervisor.memory.ue',
+        'error',
+        HYPERVISOR,
+        'ha_host',
+        'Errors of memory that could not be corrected (EDAC), since the '
+        'kernel was started. One is reason enough to empty the host.',
+        Kind.CUMULATIVE,
+    ),
+    Meter(
+        'hypervisor.nic.up',
+        '1',
+        INTERFACE,
+        'ha_host',
+        '1 if a network interface that is switched on has a carrier, 0 if '
+        'not. One per interface.',
+    ),
+    Meter(
+        'hypervisor.bond.ports_up',
+        'port',
+        INTERFACE,
+        'ha_host',
+        'Ports of a bond whose link is up. One per bond.',
+    ),
+    Meter(
+        'hypervisor.disk.smart',
+        '1',
+        DISK,
+        'ha_host',
+        "1 if a disk's own judgement of its health (SMART) is good, 0 if "
+        'not. One per disk.',
+        opt_in=True,
+    ),
 )
+
+
+def host_id(host: str, service_uuid: str = '') -> str:
+    """Return the id that a host has as a resource of gnocchi.
+
+    Always a UUID: gnocchi makes one of anything else, another one for each
+    user that asks.
+    """
+    try:
+        return str(uuid.UUID(service_uuid))
+    except ValueError:
+        return str(uuid.uuid5(_NAMESPACE, host))
+
+
+def device_id(host: str, kind: str, device: str) -> str:
+    """Return the id of a part of a host, such as a disk, as a resource.
+
+    :param kind: gnocchi's type: a disk and a network may have one name.
+    """
+    return str(uuid.uuid5(_NAMESPACE, f'{kind} {host} {device}'))
