@@ -98,6 +98,10 @@ class HostLook:
 
     :ivar age: seconds since the store heard it.
     :ivar silent_for: the same, measured against the watermark.
+    :ivar suspected: silent long enough to ask others about it, while
+        monitoring sees; also true once it is down.
+    :ivar degraded: the channels that say that something is wrong with a host
+        whose heartbeats come. They never change the verdict.
     """
 
     host: str
@@ -105,6 +109,8 @@ class HostLook:
     verdict: Liveness
     age: float
     silent_for: float
+    suspected: bool = False
+    degraded: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,10 +144,15 @@ def begin(at: float) -> State:
 
 
 def look(
-    state: State, beats: Iterable[views.Beat], at: float, rules: Rules
+    state: State,
+    beats: Iterable[views.Beat],
+    at: float,
+    rules: Rules,
+    healths: Iterable[views.HostHealth] = (),
 ) -> Look:
     """Return verdicts and announcements for a snapshot of the heartbeats.
 
+    :param healths: what else is said of hosts; explains, never decides.
     :param at: the watcher's own monotonic clock. It times warm-up, hold-off
         and repetition only; whether a host is silent depends on ages alone.
     """
@@ -158,6 +169,9 @@ def look(
             verdict=_verdict(state, sight, beat, silences[beat.host], rules),
             age=beat.age,
             silent_for=silences[beat.host],
+            suspected=_suspected(
+                state, sight, beat, silences[beat.host], rules
+            ),
         )
         for beat in known
     )
@@ -250,6 +264,18 @@ def _verdict(
     if silence >= RETIRED_AFTER and beat.host not in state.announced:
         return Liveness.UNKNOWN
     return Liveness.DOWN
+
+
+def _suspected(
+    state: State,
+    sight: Sight,
+    beat: views.Beat,
+    silence: float,
+    rules: Rules,
+) -> bool:
+    if silence < rules.quiet or sight != Sight.CLEAR:
+        return False
+    return silence < RETIRED_AFTER or beat.host in state.announced
 
 
 def _announce(
