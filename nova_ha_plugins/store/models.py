@@ -46,6 +46,17 @@ heartbeats = sa.Table(
     sa.Column('seen_at', sa.Double, nullable=False),
 )
 
+healths = sa.Table(
+    'healths',
+    metadata,
+    sa.Column('host', _name(), primary_key=True),
+    sa.Column('channel', _name(), primary_key=True),
+    sa.Column('ok', sa.Boolean, nullable=False),
+    sa.Column('value', sa.Double, nullable=False),
+    sa.Column('text', sa.Text, nullable=False),
+    sa.Column('seen_at', sa.Double, nullable=False),
+)
+
 incidents = sa.Table(
     'incidents',
     metadata,

@@ -3,12 +3,15 @@
 """One suite for every place that heartbeats are kept in."""
 
 import concurrent.futures
+import time
 import unittest
 from unittest import mock
 
 import sqlalchemy as sa
 
 from nova_ha_plugins.store import liveness
+from nova_ha_plugins.store import liveness_memory
+from nova_ha_plugins.store import liveness_sql
 from nova_ha_plugins.store import models
 from nova_ha_plugins.store import values
 from tests.unit.store import databases
@@ -130,6 +133,96 @@ class Suite:
         self.assertEqual((), self.liveness.read())
         self.assertTrue(self.beat(sequence=5))
 
+    def note(self, host='cmp-1', channel='libvirt', ok=True, **more):
+        self.liveness.healths([values.Health(host, channel, ok, **more)])
+
+    def test_health_is_read_as_it_was_said(self):
+        self.note('cmp-2', 'storage:/srv', ok=True, value=0.25)
+        self.note('cmp-1', 'libvirt', ok=False, value=9.0, text='no answer')
+
+        first, second = self.liveness.read_healths()
+        self.assertEqual(
+            ('cmp-1', 'libvirt', False, 9.0, 'no answer'),
+            (first.host, first.channel, first.ok, first.value, first.text),
+        )
+        self.assertEqual(
+            ('cmp-2', 'storage:/srv', True, 0.25, ''),
+            (
+                second.host,
+                second.channel,
+                second.ok,
+                second.value,
+                second.text,
+            ),
+        )
+        self.assertIs(True, second.ok)
+        self.assertLess(first.age, 5.0)
+        self.assertGreaterEqual(first.age, 0.0)
+
+    def test_last_word_on_a_channel_counts(self):
+        self.note(ok=False, text='gone')
+        self.pass_time(30)
+        (before,) = self.liveness.read_healths()
+        self.liveness.healths(
+            [
+                values.Health('cmp-1', 'libvirt', False, text='still'),
+                values.Health('cmp-1', 'libvirt', True, value=1.0),
+            ]
+        )
+
+        (after,) = self.liveness.read_healths()
+        self.assertGreaterEqual(before.age, 30.0)
+        self.assertEqual((True, 1.0, ''), (after.ok, after.value, after.text))
+        self.assertLess(after.age, 5.0)
+
+    def test_health_is_neither_life_nor_death(self):
+        self.beat()
+        self.pass_time(30)
+        self.note('cmp-1', ok=True)
+        self.note('cmp-2', ok=True)
+
+        self.assertEqual('cmp-1', self.only().host)
+        self.assertGreaterEqual(self.only().age, 30.0)
+
+    def test_health_of_which_nothing_is_said_for_a_day_is_dropped(self):
+        self.note('cmp-1')
+        self.pass_time(23 * HOUR)
+        self.note('cmp-2')
+        self.pass_time(2 * HOUR)
+
+        (left,) = self.liveness.read_healths()
+        self.assertEqual('cmp-2', left.host)
+        (left,) = self.liveness.read_healths()
+        self.assertEqual('cmp-2', left.host)
+
+    def test_no_health_at_all_is_nothing(self):
+        self.liveness.healths([])
+
+        self.assertEqual((), self.liveness.read_healths())
+
+    def test_health_of_a_forgotten_host_goes_with_it(self):
+        self.note('cmp-1')
+        self.note('cmp-1', 'storage:/srv')
+        self.note('cmp-2')
+        self.liveness.forget('cmp-1')
+
+        (left,) = self.liveness.read_healths()
+        self.assertEqual('cmp-2', left.host)
+
+    def test_batch_larger_than_a_transaction_is_stored_whole(self):
+        heard = [
+            values.Heard(host=f'cmp-{number}', boot_id='b', sequence=1)
+            for number in range(1001)
+        ]
+        self.assertEqual(1001, self.liveness.beats(heard))
+        self.assertEqual(0, self.liveness.beats(heard))
+        self.liveness.healths(
+            values.Health(one.host, 'libvirt', True) for one in heard
+        )
+
+        self.assertEqual(1001, len(self.liveness.read()))
+        self.assertEqual(1001, len(self.liveness.read_healths()))
+
     def test_host_names_differ_by_case(self):
         self.beat(host='cmp-a')
         self.beat(host='CMP-A')
@@ -164,14 +257,14 @@ class SqlSuite(Suite, databases.StoreTestCase):
     def setUp(self):
         super().setUp()
         self.liveness = liveness.open_liveness(self.conf)
-        self.assertIsInstance(self.liveness, liveness.SqlLiveness)
+        self.assertIsInstance(self.liveness, liveness_sql.SqlLiveness)
         self.addCleanup(self.liveness._database.engine.dispose)
 
     def pass_time(self, seconds):
-        table = models.heartbeats
-        self.execute(
-            sa.update(table).values(seen_at=table.c.seen_at - seconds)
-        )
+        for table in (models.heartbeats, models.healths):
+            self.execute(
+                sa.update(table).values(seen_at=table.c.seen_at - seconds)
+            )
 
     def test_another_process_reads_what_this_one_heard(self):
         self.beat()
@@ -182,13 +275,16 @@ class SqlSuite(Suite, databases.StoreTestCase):
 
     def test_silence_counts_again_after_the_clock_went_back(self):
         self.beat()
+        self.note()
         self.pass_time(-HOUR)
-        with self.assertLogs(liveness.LOG, 'WARNING') as logs:
+        with self.assertLogs(liveness_sql.LOG, 'WARNING') as logs:
             self.assertEqual(0.0, self.only().age)
+            self.assertEqual(0.0, self.liveness.read_healths()[0].age)
         self.assertIn('went back', logs.output[0])
 
         self.pass_time(30)
         self.assertGreaterEqual(self.only().age, 30.0)
+        self.assertGreaterEqual(self.liveness.read_healths()[0].age, 30.0)
 
 
 class TestSqlite(SqlSuite):
@@ -209,15 +305,20 @@ class TestMemory(Suite, unittest.TestCase):
         conf = databases.configuration('')
         conf.set_override('liveness_backend', 'memory', 'nova_ha')
         self.liveness = liveness.open_liveness(conf)
-        self.assertIsInstance(self.liveness, liveness.MemoryLiveness)
+        self.assertIsInstance(self.liveness, liveness_memory.MemoryLiveness)
 
-    def pass_time(self, seconds):
-        later = liveness.time.monotonic() + seconds
+        self.now = time.monotonic()
         patch = mock.patch.object(
-            liveness.time, 'monotonic', autospec=True, return_value=later
+            liveness_memory.time,
+            'monotonic',
+            autospec=True,
+            side_effect=lambda: self.now,
         )
         patch.start()
         self.addCleanup(patch.stop)
+
+    def pass_time(self, seconds):
+        self.now += seconds
 
 
 # The suites run by their subclasses only.
