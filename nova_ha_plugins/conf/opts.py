@@ -15,6 +15,7 @@ from nova_ha_plugins.conf import gates
 from nova_ha_plugins.conf import networks
 from nova_ha_plugins.conf import nova
 from nova_ha_plugins.conf import nova_ha
+from nova_ha_plugins.conf import nova_ha_host
 from nova_ha_plugins.conf import nova_progress
 from nova_ha_plugins.conf import probe
 from nova_ha_plugins.conf import progress
@@ -23,6 +24,8 @@ from nova_ha_plugins.conf import webhook
 Listed = list[tuple[cfg.OptGroup, list[cfg.Opt]]]
 
 _PLUGIN_GROUPS = (nova_ha, database)
+# Of the agent that looks at a hypervisor; nobody else reads them.
+_HOST_GROUPS = (nova_ha_host,)
 _ENGINE_GROUPS = (
     engine,
     coordination,
@@ -51,6 +54,15 @@ def list_plugin_opts() -> Listed:
     return list(
         itertools.chain.from_iterable(
             group.list_opts() for group in _PLUGIN_GROUPS
+        )
+    )
+
+
+def list_host_opts() -> Listed:
+    """The options of the namespace ``ha_host``, on every hypervisor."""
+    return list(
+        itertools.chain.from_iterable(
+            group.list_opts() for group in _HOST_GROUPS
         )
     )
 

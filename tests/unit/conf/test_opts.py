@@ -19,6 +19,8 @@ from nova_ha_plugins.recovery import evidence
 # Options of keystoneauth1 bring their own words.
 FOREIGN = {'nova'}
 
+EVERY = (*opts.list_opts(), *opts.list_nova_opts(), *opts.list_host_opts())
+
 
 def sample(namespace: str) -> str:
     conf = cfg.ConfigOpts()
@@ -66,6 +68,15 @@ class TestSample(unittest.TestCase):
             set(re.findall(r'(?m)^\[(\w+)\]$', text)),
         )
 
+    def test_sample_of_a_host_contains_its_groups_only(self):
+        text = sample('nova-ha.host')
+
+        self.assert_lists(text, opts.list_host_opts())
+        self.assertEqual(
+            {'DEFAULT', *(g.name for g, _ in opts.list_host_opts())},
+            set(re.findall(r'(?m)^\[(\w+)\]$', text)),
+        )
+
     def test_everything_registered_is_listed(self):
         conf = config.load([], [])
         listed = {
@@ -81,7 +92,7 @@ class TestSample(unittest.TestCase):
 
 class TestHelp(unittest.TestCase):
     def test_every_option_of_ours_is_explained(self):
-        for group, options in (*opts.list_opts(), *opts.list_nova_opts()):
+        for group, options in EVERY:
             if group.name in FOREIGN:
                 continue
             for opt in options:
@@ -92,7 +103,7 @@ class TestHelp(unittest.TestCase):
                 self.assertTrue(text[0].isupper() or text[0] == '`', name)
 
     def test_numbers_have_a_smallest_value(self):
-        for group, options in (*opts.list_opts(), *opts.list_nova_opts()):
+        for group, options in EVERY:
             if group.name in FOREIGN:
                 continue
             for opt in options:

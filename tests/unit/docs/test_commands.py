@@ -159,7 +159,11 @@ class TestOptions(unittest.TestCase):
         super().setUp()
         self.known = {
             (group.name, opt.dest)
-            for group, listed in opts.list_opts() + opts.list_nova_opts()
+            for group, listed in (
+                opts.list_opts()
+                + opts.list_nova_opts()
+                + opts.list_host_opts()
+            )
             for opt in listed
         } | {
             # A page may tell what an option was called before.
