@@ -12,6 +12,7 @@ from nova_ha_plugins.conf import engine
 from nova_ha_plugins.conf import evacuation
 from nova_ha_plugins.conf import fencing
 from nova_ha_plugins.conf import gates
+from nova_ha_plugins.conf import metrics
 from nova_ha_plugins.conf import networks
 from nova_ha_plugins.conf import nova
 from nova_ha_plugins.conf import nova_ha
@@ -37,6 +38,7 @@ _ENGINE_GROUPS = (
     progress,
     nova,
     webhook,
+    metrics,
 )
 
 
