@@ -48,6 +48,7 @@ def _up(options: argparse.Namespace) -> None:
         options.storage,
         say,
         options.engines,
+        options.liveness,
     )
     say('The lab is up')
     print(f'Use it:   . {options.directory}/openrc; openstack server list')
@@ -240,6 +241,11 @@ def _parser() -> argparse.ArgumentParser:
         '--engines', type=int, default=1,
         help='so many nova-ha-engine: one acts, the others watch '
         '(default: %(default)s)',
+    )  # fmt: skip
+    up.add_argument(
+        '--liveness', choices=planning.LIVENESS, default='sql',
+        help='where the heartbeats are kept: MariaDB, or a Redis that is '
+        'started for them (default: %(default)s)',
     )  # fmt: skip
     up.set_defaults(run=_up)
     down = commands.add_parser(

@@ -22,7 +22,14 @@ from lab import network
 from lab import plan as planning
 from lab import processes
 
-AGENTS = ('nova-compute', 'ceilometer-polling', 'libvirtd', 'sshd')
+AGENTS = (
+    'nova-compute',
+    'ceilometer-polling',
+    'ceilometer-ha-host',
+    'libvirtd',
+    'sshd',
+)
+_OF_REAL_HOSTS = ('libvirtd', 'ceilometer-ha-host')
 
 # Services that listen, under which of PORTS, where the names differ.
 _PORT_NAMES = {
@@ -216,9 +223,9 @@ class Agent(Fault):
         super().__init__(world, variant, arguments)
 
     def check(self) -> None:
-        if self.agent == 'libvirtd' and self.host.kind != planning.REAL:
+        if self.agent in _OF_REAL_HOSTS and self.host.kind != planning.REAL:
             raise planning.LabError(
-                f"'{self.host.name}' is a fake host: it has no libvirtd"
+                f"'{self.host.name}' is a fake host: it has no {self.agent}"
             )
 
     def cause(self) -> None:
@@ -277,6 +284,28 @@ class Clock(Fault):
             and f'\0{clock.OFFSET}=' in _read(each, 'environ')
             for each in processes.tree(pid)
         )
+
+
+class Jump(Fault):
+    """Has the clock of a service jump so many seconds ahead, as it runs."""
+
+    parameters = ('SECONDS',)
+
+    def _host(self) -> planning.Host | None:
+        return None
+
+    def check(self) -> None:
+        year = 366 * 86400
+        self.seconds = self.number(-year, year, 'SECONDS')
+
+    def cause(self) -> None:
+        clock.jump(self.world.plan, self.variant, self.seconds)
+
+    def heal(self) -> None:
+        clock.jump(self.world.plan, self.variant, 0.0)
+
+    def holds(self) -> bool:
+        return clock.ahead(self.world.plan, self.variant) != 0.0
 
 
 class Bmc(Fault):

@@ -19,6 +19,7 @@ import typing
 
 from lab import bmc
 from lab import breakages
+from lab import clock
 from lab import engine_faults
 from lab import hosts as hypervisors
 from lab import plan as planning
@@ -69,6 +70,7 @@ _FAMILIES = (
         for agent in breakages.AGENTS
     ),
     _family('clock', ('nova-compute', 'ceilometer-polling'), breakages.Clock),
+    _family('jump', clock.MAY_JUMP, breakages.Jump),
     _family(
         'bmc', [each for each in bmc.FAULTS if each != bmc.SLOW], breakages.Bmc
     ),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a hypervisor finds when it is switched on: files, mounts, agents."""
 
+from importlib import metadata
 import json
 import os
 import pathlib
@@ -200,13 +201,21 @@ def _agents(
             '--polling-namespaces', 'ha',
             '--config-file', telemetry.polling_conf(plan, host),
         ],
+        'ceilometer-ha-host': [
+            processes.program('ceilometer-polling'),
+            '--polling-namespaces', 'ha_host',
+            '--config-file', telemetry.polling_conf(plan, host, probes=True),
+        ],
         'nova-compute': [
             processes.program('nova-compute'),
             '--config-file', control.nova_compute_conf(plan, host),
         ],
     }  # fmt: skip
     if host.kind != planning.REAL:
-        del commands['libvirtd']
+        del commands['libvirtd'], commands['ceilometer-ha-host']
+    elif not metadata.entry_points(group='ceilometer.poll.ha_host'):
+        # ceilometer-polling ends at once when there is nothing to poll.
+        del commands['ceilometer-ha-host']
     agents: dict[str, dict[str, object]] = {}
     for name, argv in commands.items():
         agents[name] = {

@@ -23,6 +23,8 @@ from lab import processes
 from lab import telemetry
 
 Say = collections.abc.Callable[[str], None]
+# What the others speak to until they end.
+_LAST = ('rabbitmq', 'redis', 'mariadb')
 
 
 class Lab:
@@ -80,18 +82,14 @@ class Lab:
             self.hosts.power_off(host)
         # In the order of their names nobody would wait for anybody: all are
         # told at once, and the broker and the database last.
-        names = [
-            name
-            for name in self.processes.names()
-            if name not in ('mariadb', 'rabbitmq')
-        ]
+        names = [name for name in self.processes.names() if name not in _LAST]
         # Without threads: tests end their lab when there are no new ones.
         for name in names:
             with contextlib.suppress(planning.LabError):
                 self.processes.signal(name, signal.SIGTERM)
         for name in names:
             self.processes.stop(name, 3.0)
-        for name in ('rabbitmq', 'mariadb'):
+        for name in _LAST:
             self.processes.stop(name)
         network.down(self.plan)
 
@@ -196,6 +194,7 @@ def create(
     storage: str = 'shared',
     say: Say = print,
     engines: int = 1,
+    liveness: str = 'sql',
 ) -> Lab:
     """Return a new lab that is up; what a crash left there is removed.
 
@@ -211,7 +210,9 @@ def create(
             )
         if not remove(directory, wipe=True):
             _refuse_if_used(directory)
-        plan = planning.make(directory, count, fake, storage, engines)
+        plan = planning.make(
+            directory, count, fake, storage, engines, liveness
+        )
         lab = Lab(plan, say)
         try:
             lab.up()

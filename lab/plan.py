@@ -36,12 +36,15 @@ PORTS = {
     'gnocchi': 8041,
     'aodh': 8042,
     'webhook': 8043,
+    'redis': 6379,
 }
 # Their addresses end in 11 to 254.
 MOST_HOSTS = 244
 # Theirs in 2 to 9.
 MOST_ENGINES = 8
 STORAGE = ('shared', 'local')
+# Where the heartbeats are kept.
+LIVENESS = ('sql', 'redis')
 REAL, FAKE = 'real', 'fake'
 # Accounts with a password of their own; the first three are keystone users
 # that people use, the others belong to services.
@@ -58,6 +61,7 @@ ACCOUNTS = (
     'nova-ha',
     'database',
     'broker',
+    'redis',
     'bmc',
 )
 
@@ -128,6 +132,7 @@ class Plan:
         'local' (one each); what a host has is decided when it is powered on.
     :ivar passwords: by account, see ACCOUNTS.
     :ivar engines: how many run when it has come up; more may be started.
+    :ivar liveness: where the heartbeats are kept, one of LIVENESS.
     """
 
     directory: pathlib.Path
@@ -136,6 +141,7 @@ class Plan:
     hosts: tuple[Host, ...]
     passwords: dict[str, str] = dataclasses.field(repr=False)
     engines: int = 1
+    liveness: str = 'sql'
 
     def path(self, *parts: str) -> pathlib.Path:
         """Return a path below the lab's directory; its parent exists."""
@@ -199,6 +205,13 @@ class Plan:
         )
 
     @property
+    def redis_url(self) -> str:
+        """Return the URL of Redis, for whoever keeps heartbeats there."""
+        return (
+            f'redis://:{self.passwords["redis"]}@{CONTROLLER}:{PORTS["redis"]}'
+        )
+
+    @property
     def transport_url(self) -> str:
         """Return the URL of the broker that every service uses."""
         return (
@@ -233,12 +246,17 @@ def make(
     fake: int,
     storage: str,
     engines: int = 1,
+    liveness: str = 'sql',
 ) -> Plan:
     """Return the plan of a new lab and save it as lab.json."""
-    if storage not in STORAGE:
-        raise LabError(
-            f"Storage is {' or '.join(STORAGE)}, not '{storage}'; see --help"
-        )
+    for what, found, known in (
+        ('Storage', storage, STORAGE),
+        ('Liveness', liveness, LIVENESS),
+    ):
+        if found not in known:
+            raise LabError(
+                f"{what} is {' or '.join(known)}, not '{found}'; see --help"
+            )
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     made = []
@@ -256,6 +274,7 @@ def make(
         # Of 16 characters: IPMI has no room for more than 20.
         {account: secrets.token_hex(8) for account in ACCOUNTS},
         engines,
+        liveness,
     )
     save(plan)
     return plan

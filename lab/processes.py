@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 
+from lab import clock
 from lab.embedded import plan as embedded
 from lab import plan as planning
 
@@ -153,7 +154,11 @@ class Processes:
             process = subprocess.Popen(
                 inside(service.namespace or self._plan.namespace, *command),
                 cwd=self._plan.directory,
-                env={**environment(), **service.environment},
+                env={
+                    **environment(),
+                    **clock.may_jump(self._plan, service.name),
+                    **service.environment,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -14,10 +14,17 @@ from lab import engine
 from lab import identity
 from lab import plan as planning
 from lab import processes as running
+from lab import redis
 from lab import telemetry_files
 from lab import wsgi
 
 ALARM = 'ha-host-down'
+# Two, so that one may end.
+WATCHERS = ('ceilometer-central-1', 'ceilometer-central-2')
+# Ours, and the one that every cloud has: a gnocchi that hangs stops only the
+# second.
+HA_NOTIFICATION = 'ceilometer-ha-notification'
+NOTIFICATION = 'ceilometer-notification'
 
 
 class Telemetry:
@@ -41,11 +48,14 @@ class Telemetry:
         plan, processes = self._plan, self._processes
         self._say('Telemetry and alarms')
         self.write_files()
+        if plan.liveness == 'redis':
+            processes.start_all([redis.service(plan)])
         api, *others = apis(plan)
         processes.start(api)
         needed = [
-            ceilometer_notification(plan, processes),
-            ceilometer_central(plan, processes),
+            notification(plan, processes, HA_NOTIFICATION),
+            notification(plan, processes, NOTIFICATION),
+            *(watcher(plan, processes, name) for name in WATCHERS),
             daemon(plan, processes, 'aodh-listener'),
             daemon(plan, processes, 'aodh-notifier'),
             *(
@@ -71,8 +81,16 @@ class Telemetry:
         telemetry_files.write(self._plan)
 
 
-def polling_conf(plan: planning.Plan, host: planning.Host) -> str:
-    """Return ceilometer.conf for a host's ``ceilometer-polling``."""
+def polling_conf(
+    plan: planning.Plan, host: planning.Host, probes: bool = False
+) -> str:
+    """Return ceilometer.conf for a host's ``ceilometer-polling``.
+
+    :param probes: of the one that looks at the host, not of the one that is
+        heard.
+    """
+    if probes:
+        return str(telemetry_files.write_probes(plan, host))
     return str(telemetry_files.write_host(plan, host))
 
 
@@ -117,11 +135,10 @@ def daemon(
     )
 
 
-def ceilometer_notification(
-    plan: planning.Plan, processes: running.Processes
+def notification(
+    plan: planning.Plan, processes: running.Processes, name: str
 ) -> running.Service:
-    """Return the agent that stores heartbeats and passes events on."""
-    name = 'ceilometer-notification'
+    """Return an agent that passes on what the others tell."""
     return running.Service(
         name,
         (
@@ -135,11 +152,15 @@ def ceilometer_notification(
     )
 
 
-def ceilometer_central(
-    plan: planning.Plan, processes: running.Processes
+def watcher(
+    plan: planning.Plan, processes: running.Processes, name: str
 ) -> running.Service:
-    """Return the watcher; its first look is a query of the store."""
-    name = 'ceilometer-central'
+    """Return an agent that may watch.
+
+    One of them does, and its first look is a query of the store; the others
+    wait for it to end.
+    """
+    store = planning.PORTS['redis' if plan.liveness == 'redis' else 'mariadb']
     return running.Service(
         name,
         (
@@ -149,8 +170,8 @@ def ceilometer_central(
             '--config-file',
             str(plan.path('telemetry', f'{name}.conf')),
         ),
-        ready=lambda: running.connected(
-            processes.pid(name), planning.PORTS['mariadb']
+        ready=lambda: any(
+            running.connected(processes.pid(each), store) for each in WATCHERS
         ),
     )
 

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the telemetry services of a lab read: one file each, and YAML.
 
-The pipeline is ceilometer's own, merged with ours as the installation guide
-says. Of definitions there are only ours: the others would be of use to
-nobody here, and reading them takes the notification agent five seconds.
-Everything is in ``DIR/telemetry``, which is also the home of the services:
-there they look for ``aodh.conf`` and ``gnocchi.conf``.
+Heartbeats and events go to a notification agent of their own, which has only
+our pipelines; what gnocchi keeps goes to a second one, whose pipeline is
+ceilometer's own, merged with ours as the installation guide says. Of
+definitions there are only ours: the others would be of use to nobody here,
+and reading them takes an agent five seconds. Everything is in
+``DIR/telemetry``, which is also the home of the services: there they look
+for ``aodh.conf`` and ``gnocchi.conf``.
 """
 
 import importlib.resources
@@ -33,59 +35,109 @@ LEVELS = (
 
 Pipeline = dict[str, list[dict[str, typing.Any]]]
 
+# What only our own notification agent listens to, and what everybody's does.
+HA_TOPIC, STOCK_TOPIC = 'nova_ha', 'notifications'
+# How our meters begin, but those of servers that ceilometer knows already.
+OURS = (
+    'hypervisor.',
+    'instance.state',
+    'instance.disk.errors',
+    'instance.agent.',
+    'instance.monitor.',
+    'instance_ha.',
+)
+# Seconds between two looks of a probe, by those of our file: a story does not
+# wait for a minute.
+PROBE_INTERVALS = {5: 2, 10: 5, 60: 3}
+# Seconds after which another watcher takes over from one that is gone.
+MEMBERSHIP_TIMEOUT = 5
+
 
 def write(plan: planning.Plan) -> None:
     """Write every file; the databases are there already."""
     plan.path('telemetry', 'pollsters.d').mkdir(exist_ok=True)
     for name in (
-        'event_pipeline.yaml',
+        'pipeline_ha.yaml',
+        'event_pipeline_ha.yaml',
         'event_definitions.yaml',
-        'gnocchi_resources.yaml',
+        'gnocchi_resources_ha.yaml',
     ):
         _write_yaml(plan, name, _ours(name))
-    name = 'pipeline.yaml'
-    _write_yaml(plan, name, merged(_stock(name), _ours(name)))
+    # What ceilometer's own sink reads: there is no meter for it here.
+    _write_yaml(plan, 'gnocchi_resources.yaml', {'resources': []})
+    _write_yaml(
+        plan,
+        'pipeline.yaml',
+        merged(_stock('pipeline.yaml'), _ours('pipeline_gnocchi_ha.yaml')),
+    )
     write_polling(plan, 'polling_ha.yaml', engine.HEARTBEAT_INTERVAL)
     write_polling(plan, 'polling_ha_central.yaml', engine.WATCH_INTERVAL)
     _write_ini(plan, 'gnocchi.conf', gnocchi(plan))
     _write_ini(plan, 'aodh.conf', common(plan), aodh(plan))
     _write_ini(
         plan,
+        'ceilometer-ha-notification.conf',
+        common(plan),
+        ours(plan),
+        ha_notification(plan),
+    )
+    _write_ini(
+        plan,
         'ceilometer-notification.conf',
         common(plan),
         notification(plan),
     )
-    _write_ini(
-        plan,
-        'ceilometer-central.conf',
-        common(plan),
-        ours(plan),
-        polling(plan, 'polling_ha_central.yaml'),
-    )
+    for number in (1, 2):
+        _write_ini(
+            plan,
+            f'ceilometer-central-{number}.conf',
+            common(plan),
+            ours(plan),
+            polling(plan, 'polling_ha_central.yaml'),
+            central(plan, number),
+        )
 
 
 def write_host(plan: planning.Plan, host: planning.Host) -> pathlib.Path:
-    """Write ceilometer.conf of a host's agent.
+    """Write ceilometer.conf of the agent that is heard.
 
     Its identity is where it is on any machine: a host of the lab has files
     of its own there.
     """
     plan.path('telemetry', 'pollsters.d').mkdir(exist_ok=True)
     write_polling(plan, 'polling_ha.yaml', engine.HEARTBEAT_INTERVAL)
+    return _write_ini(
+        plan,
+        f'ceilometer-{host.name}.conf',
+        *_hypervisor(plan, host, 'polling_ha.yaml', HA_TOPIC),
+    )
+
+
+def write_probes(plan: planning.Plan, host: planning.Host) -> pathlib.Path:
+    """Write ceilometer.conf of the agent that looks at a host."""
+    plan.path('telemetry', 'pollsters.d').mkdir(exist_ok=True)
+    name = 'polling_ha_host.yaml'
+    content = _ours(name)
+    for source in content['sources']:
+        source['interval'] = PROBE_INTERVALS[source['interval']]
+    _write_yaml(plan, name, content)
+    return _write_ini(
+        plan,
+        f'ceilometer-{host.name}-host.conf',
+        *_hypervisor(plan, host, name, f'{HA_TOPIC},{STOCK_TOPIC}'),
+    )
+
+
+def _hypervisor(
+    plan: planning.Plan, host: planning.Host, name: str, topics: str
+) -> tuple[engine.Groups, ...]:
+    """Return what both agents of a host have; none knows a database."""
     own: engine.Groups = {
         # What nova-compute calls itself, also where the kernel says other.
         'DEFAULT': {'host': host.name},
+        'oslo_messaging_notifications': {'topics': topics},
     }
-    return plan.write(
-        'telemetry',
-        f'ceilometer-{host.name}.conf',
-        text=engine.ini(
-            common(plan),
-            engine.SHARED,
-            polling(plan, 'polling_ha.yaml'),
-            own,
-        ),
-    )
+    return common(plan), engine.SHARED, polling(plan, name), own
 
 
 def _write_ini(
@@ -113,10 +165,10 @@ def _stock(name: str) -> Pipeline:
 
 
 def merged(stock: Pipeline, added: Pipeline) -> Pipeline:
-    """Return both pipelines, in which gnocchi gets no heartbeats."""
+    """Return both pipelines; what is ours goes to our sink alone."""
     for source in stock['sources']:
         if '*' in source['meters']:
-            source['meters'].append('!hypervisor.heartbeat')
+            source['meters'] += [f'!{prefix}*' for prefix in OURS]
     return {key: [*stock[key], *added[key]] for key in stock}
 
 
@@ -151,7 +203,25 @@ def ours(plan: planning.Plan) -> engine.Groups:
         'nova_ha_database': {'connection': plan.database_url(engine.DATABASE)},
         'nova_ha': {
             **engine.SHARED['nova_ha'],
+            **engine.liveness(plan),
             'project_id': engine.project_id(plan),
+        },
+    }
+
+
+def central(plan: planning.Plan, number: int) -> engine.Groups:
+    """Return what one of several watchers has for itself.
+
+    MariaDB has no groups for tooz, and Redis is there only if it is wanted.
+    """
+    where = f'file://{plan.path("telemetry", "tooz")}?timeout='
+    if plan.liveness == 'redis':
+        where = f'{plan.redis_url}?membership_timeout='
+    return {
+        'DEFAULT': {'host': f'controller-{number}'},
+        'coordination': {'backend_url': f'{where}{MEMBERSHIP_TIMEOUT}'},
+        'oslo_messaging_notifications': {
+            'topics': f'{HA_TOPIC},{STOCK_TOPIC}'
         },
     }
 
@@ -172,25 +242,39 @@ def _nothing(plan: planning.Plan) -> str:
 
 
 def notification(plan: planning.Plan) -> engine.Groups:
-    """Return the groups of ceilometer's notification agent."""
+    """Return the groups of ceilometer's notification agent: graphs only."""
     directory = plan.path('telemetry')
     return {
-        'DEFAULT': {
-            'pipeline_cfg_file': f'{directory}/pipeline.yaml',
-            'event_pipeline_cfg_file': f'{directory}/event_pipeline.yaml',
-        },
-        'nova_ha_database': {'connection': plan.database_url(engine.DATABASE)},
-        'event': {
-            'definitions_cfg_file': f'{directory}/event_definitions.yaml',
-            'drop_unmatched_notifications': 'true',
-        },
+        'DEFAULT': {'pipeline_cfg_file': f'{directory}/pipeline.yaml'},
         # Meters out of nova's notifications would take two seconds to load.
         'meter': {'meter_definitions_dirs': _nothing(plan)},
-        'notification': {'notification_control_exchanges': 'ceilometer'},
+        'notification': {
+            'notification_control_exchanges': 'ceilometer',
+            'pipelines': 'meter',
+        },
         'service_credentials': {
             **engine.login(plan, 'ceilometer'),
             'region_name': planning.REGION,
         },
+    }
+
+
+def ha_notification(plan: planning.Plan) -> engine.Groups:
+    """Return the groups of our own notification agent; it knows no gnocchi."""
+    directory = plan.path('telemetry')
+    return {
+        'DEFAULT': {
+            'pipeline_cfg_file': f'{directory}/pipeline_ha.yaml',
+            'event_pipeline_cfg_file': f'{directory}/event_pipeline_ha.yaml',
+        },
+        'event': {
+            'definitions_cfg_file': f'{directory}/event_definitions.yaml',
+            'drop_unmatched_notifications': 'true',
+        },
+        'meter': {'meter_definitions_dirs': _nothing(plan)},
+        'notification': {'notification_control_exchanges': 'ceilometer'},
+        'oslo_messaging_notifications': {'topics': HA_TOPIC},
+        'service_credentials': {'auth_type': 'none'},
     }
 
 
@@ -244,7 +328,7 @@ def aodh(plan: planning.Plan) -> engine.Groups:
         'database': {'connection': plan.database_url('aodh')},
         'evaluator': {'evaluation_interval': '10'},
         'keystone_authtoken': engine.authtoken(plan, 'aodh'),
-        'nova_ha_database': {'connection': plan.database_url(engine.DATABASE)},
+        **ours(plan),
         'oslo_policy': {'enforce_scope': 'true'},
         'service_credentials': {
             **engine.login(plan, 'aodh'),

@@ -42,7 +42,13 @@ class TestCommand(unittest.TestCase):
             self.assertRaisesRegex(planning.LabError, 'is up.*down'),
         ):
             command._up(
-                self.options(hosts=3, fake=0, storage='shared', engines=1)
+                self.options(
+                    hosts=3,
+                    fake=0,
+                    storage='shared',
+                    engines=1,
+                    liveness='sql',
+                )
             )
 
         remove.assert_not_called()

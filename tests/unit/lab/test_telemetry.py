@@ -8,6 +8,7 @@ import stat
 import tempfile
 import unittest
 
+from ceilometer.pipeline import sample as pipeline
 import yaml
 
 from lab import database
@@ -41,15 +42,20 @@ class TelemetryFilesTest(unittest.TestCase):
         sources = self.yaml('pipeline.yaml')['sources']
 
         meters = {source['name']: source['meters'] for source in sources}
-        self.assertEqual(
-            ['*', '!hypervisor.heartbeat'], meters['meter_source']
-        )
-        self.assertEqual(
-            ['hypervisor.heartbeat'], meters['ha_heartbeat_source']
-        )
+        self.assertIn('*', meters['meter_source'])
+        self.assertIn('!hypervisor.*', meters['meter_source'])
+        for source in sources:
+            matches = pipeline.SampleSource(source)
+            for meter in ('hypervisor.heartbeat', 'hypervisor.liveness.up'):
+                with self.subTest(source=source['name'], meter=meter):
+                    self.assertEqual(
+                        source['name'] == 'ha_gnocchi_source'
+                        and meter != 'hypervisor.heartbeat',
+                        matches.support_meter(meter),
+                    )
 
     def test_events_go_to_alarms_only(self):
-        sources = self.yaml('event_pipeline.yaml')['sources']
+        sources = self.yaml('event_pipeline_ha.yaml')['sources']
 
         self.assertEqual(
             ['ha_event_source'], [source['name'] for source in sources]
@@ -66,8 +72,10 @@ class TelemetryFilesTest(unittest.TestCase):
 
     def test_everybody_agrees_on_project_and_silence(self):
         telemetry_files.write(self.plan)
-        watcher = parse(self.plan.path('telemetry', 'ceilometer-central.conf'))
         own = parse(engine.write_conf(self.plan))
+        watcher = parse(
+            self.plan.path('telemetry', 'ceilometer-central-2.conf')
+        )
 
         self.assertEqual('the-project', watcher['nova_ha']['project_id'])
         self.assertEqual(dict(own['nova_ha']), dict(watcher['nova_ha']))
