@@ -4,10 +4,12 @@
 
 The silence of a host is measured against the *watermark*, the newest
 heartbeat of anybody, never against a clock: a pipe that stalls makes nobody
-silent. Three more brakes stand before the word 'down':
+silent. More brakes stand before the word 'down':
 
 - *stall*: nobody was heard for half a timeout. Monitoring is blind, and
   afterwards nobody is convicted until every reporter had time to reconnect.
+- *own stall*: the watcher itself looks too late after its last look. What
+  happened meanwhile it did not see, so it behaves as after a stall.
 - *mass silence*: at least two hosts, and more than ``mass_silence_share`` of
   those that were not down before, go silent at once. That is evidence about
   the collector. One silent host of a cloud of two or three is not mass; two
@@ -19,123 +21,36 @@ silent. Three more brakes stand before the word 'down':
 
 While monitoring is blind a silent host is 'unknown', also one that was down
 before; nothing turns unknown into down by waiting.
+
+From half a timeout on a host is *suspected*: others may be asked about it. A
+host whose heartbeats come while a probe on it says that something is wrong
+is *degraded*, which is news for people and changes no verdict.
 """
 
 from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
-import enum
 
+from nova_ha_plugins.recovery import announcing
+from nova_ha_plugins.recovery import health
+from nova_ha_plugins.recovery import sighting
 from nova_ha_plugins.recovery import views
+
+Liveness = sighting.Liveness
+Kind = sighting.Kind
+Sight = sighting.Sight
+Rules = sighting.Rules
+Worry = sighting.Worry
+State = sighting.State
+HostLook = sighting.HostLook
+Announcement = sighting.Announcement
+Look = sighting.Look
 
 # Fewer than this are never called a mass: 1 of 3 hosts is an ordinary death.
 MASS_MINIMUM = 2
 # A host that was silent this long before anybody watched it is not a new
 # failure but a host that was taken away: it neither blinds nor is announced.
 RETIRED_AFTER = 86400.0
-
-
-class Liveness(enum.StrEnum):
-    """What the heartbeat alone says of a host."""
-
-    UP = 'up'
-    DOWN = 'down'
-    UNKNOWN = 'unknown'
-
-
-class Sight(enum.StrEnum):
-    """How well the watcher sees: only CLEAR convicts."""
-
-    CLEAR = 'clear'
-    WARMING_UP = 'warming-up'
-    BLIND = 'blind'
-    HOLDING_OFF = 'holding-off'
-
-
-@dataclasses.dataclass(frozen=True)
-class Rules:
-    """When silence counts.
-
-    :ivar timeout: silence in seconds from which a host is down.
-    :ivar reemit_interval: seconds between two announcements of one host that
-        stays down; a lost announcement is repaired by the next one.
-    :ivar mass_silence_share: more than this share of the hosts silent at
-        once means that monitoring is blind.
-    :ivar reconnect_max: the longest pause of a reporter between two attempts
-        to reach the message bus (``rabbit_interval_max``).
-    """
-
-    timeout: float
-    reemit_interval: float
-    mass_silence_share: float
-    reconnect_max: float = 30.0
-
-    @property
-    def quiet(self) -> float:
-        """Return the silence from which a host, or all, look suspicious."""
-        return self.timeout / 2
-
-
-@dataclasses.dataclass(frozen=True)
-class State:
-    """What one look hands to the next. Times are the watcher's own.
-
-    :ivar began_at: when the watcher began.
-    :ivar blind_since: when the present blindness began, None when it sees.
-    :ivar hold_until: nobody is convicted before this.
-    :ivar announced: host to the time of its last 'down' announcement.
-    """
-
-    began_at: float
-    blind_since: float | None = None
-    hold_until: float = float('-inf')
-    announced: Mapping[str, float] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class HostLook:
-    """One host in one look.
-
-    :ivar age: seconds since the store heard it.
-    :ivar silent_for: the same, measured against the watermark.
-    :ivar suspected: silent long enough to ask others about it, while
-        monitoring sees; also true once it is down.
-    :ivar degraded: the channels that say that something is wrong with a host
-        whose heartbeats come. They never change the verdict.
-    """
-
-    host: str
-    service_uuid: str
-    verdict: Liveness
-    age: float
-    silent_for: float
-    suspected: bool = False
-    degraded: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Announcement:
-    """Something to tell the outside: a host went down, stays so, came back.
-
-    :ivar repeated: the host was announced before and still is down.
-    """
-
-    verdict: Liveness
-    host: str
-    service_uuid: str
-    silent_for: float
-    repeated: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Look:
-    """Everything that one look at the heartbeats gave."""
-
-    state: State
-    sight: Sight
-    reason: str
-    hosts: tuple[HostLook, ...]
-    announcements: tuple[Announcement, ...]
 
 
 def begin(at: float) -> State:
@@ -153,35 +68,60 @@ def look(
     """Return verdicts and announcements for a snapshot of the heartbeats.
 
     :param healths: what else is said of hosts; explains, never decides.
-    :param at: the watcher's own monotonic clock. It times warm-up, hold-off
-        and repetition only; whether a host is silent depends on ages alone.
+    :param at: the watcher's own monotonic clock. It times warm-up, hold-off,
+        repetition and lateness only; whether a host is silent depends on ages
+        alone.
     """
     known = sorted(beats, key=lambda beat: beat.host)
     newest = min((max(beat.age, 0.0) for beat in known), default=0.0)
     silences = {beat.host: max(beat.age, 0.0) - newest for beat in known}
-    reason = _blindness(state, silences, newest, rules)
+    late = _lateness(state, at, rules)
+    reason = late or _blindness(state, silences, newest, rules)
     state = _see(state, reason, newest, at, rules)
     sight = _sight(state, at, rules)
+    unwell = health.unwell(healths, rules.health_timeout)
     hosts = tuple(
-        HostLook(
-            host=beat.host,
-            service_uuid=beat.service_uuid,
-            verdict=_verdict(state, sight, beat, silences[beat.host], rules),
-            age=beat.age,
-            silent_for=silences[beat.host],
-            suspected=_suspected(
-                state, sight, beat, silences[beat.host], rules
-            ),
-        )
+        _host(state, sight, beat, silences[beat.host], rules, unwell)
         for beat in known
     )
-    announcements = tuple(_announce(state, hosts, at, rules))
+    announcements = tuple(announcing.announce(state, sight, hosts, at, rules))
     return Look(
-        state=_remember(state, silences, announcements, at),
+        state=announcing.remember(state, hosts, announcements, at),
         sight=sight,
         reason=reason or _patience(sight, state, at, rules),
         hosts=hosts,
         announcements=announcements,
+    )
+
+
+def _host(
+    state: State,
+    sight: Sight,
+    beat: views.Beat,
+    silence: float,
+    rules: Rules,
+    unwell: Mapping[str, tuple[views.HostHealth, ...]],
+) -> HostLook:
+    verdict = _verdict(state, sight, beat, silence, rules)
+    wrong = unwell.get(beat.host, ()) if verdict == Liveness.UP else ()
+    return HostLook(
+        host=beat.host,
+        service_uuid=beat.service_uuid,
+        verdict=verdict,
+        age=beat.age,
+        silent_for=silence,
+        suspected=_suspected(state, sight, beat, silence, rules),
+        degraded=tuple(each.channel for each in wrong),
+    )
+
+
+def _lateness(state: State, at: float, rules: Rules) -> str:
+    """Return that the watcher itself was stalled, '' if it was not."""
+    if state.looked_at is None or at - state.looked_at <= rules.late_after:
+        return ''
+    return (
+        f'The watcher itself did not look for {at - state.looked_at:.1f}s, '
+        f'expected a look within {rules.late_after:.1f}s'
     )
 
 
@@ -220,7 +160,10 @@ def _see(
     if reason:
         if state.blind_since is not None:
             return state
-        return dataclasses.replace(state, blind_since=at - newest)
+        since = at - newest
+        if state.looked_at is not None and _lateness(state, at, rules):
+            since = min(since, state.looked_at)
+        return dataclasses.replace(state, blind_since=since)
     if state.blind_since is None:
         return state
     # A reporter that tried for N seconds pauses for at most N seconds more
@@ -276,43 +219,3 @@ def _suspected(
     if silence < rules.quiet or sight != Sight.CLEAR:
         return False
     return silence < RETIRED_AFTER or beat.host in state.announced
-
-
-def _announce(
-    state: State, hosts: Iterable[HostLook], at: float, rules: Rules
-) -> Iterable[Announcement]:
-    for host in hosts:
-        before = state.announced.get(host.host)
-        told = before is not None
-        if host.verdict == Liveness.DOWN:
-            due = before is None or at - before >= rules.reemit_interval
-        else:
-            due = told and host.verdict == Liveness.UP
-        if due:
-            yield Announcement(
-                verdict=host.verdict,
-                host=host.host,
-                service_uuid=host.service_uuid,
-                silent_for=host.silent_for,
-                repeated=told and host.verdict == Liveness.DOWN,
-            )
-
-
-def _remember(
-    state: State,
-    silences: Mapping[str, float],
-    announcements: Iterable[Announcement],
-    at: float,
-) -> State:
-    """Return the state with what was told; forgotten hosts are dropped."""
-    told = {
-        host: when
-        for host, when in state.announced.items()
-        if host in silences
-    }
-    for item in announcements:
-        if item.verdict == Liveness.DOWN:
-            told[item.host] = at
-        else:
-            told.pop(item.host, None)
-    return dataclasses.replace(state, announced=told)

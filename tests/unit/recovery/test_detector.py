@@ -13,6 +13,8 @@ from tests import patience  # noqa: F401 - no deadline
 
 DOWN = detector.Liveness.DOWN
 UP = detector.Liveness.UP
+SUSPECTED = detector.Kind.SUSPECTED
+DEGRADED = detector.Kind.DEGRADED
 UNKNOWN = detector.Liveness.UNKNOWN
 
 RULES = detector.Rules(
@@ -36,6 +38,8 @@ class World:
 
     :ivar dead: hosts that do not beat.
     :ivar stalled: nothing arrives at the store.
+    :ivar paused: the watcher does not look.
+    :ivar healths: what is said of hosts beside their heartbeats.
     """
 
     def __init__(self, hosts, rules=RULES):
@@ -47,8 +51,11 @@ class World:
         self.at = 0.0
         self.dead = set()
         self.stalled = False
+        self.paused = False
+        self.healths = []
         self.state = detector.begin(0.0)
         self.told = []
+        self.suspicions = []
         self.last = None
 
     def step(self):
@@ -57,14 +64,23 @@ class World:
                 if host not in self.dead and not self.stalled:
                     self.heard[host] = self.due[host]
                 self.due[host] += 2.0
-        beats = [beat(h, self.at - when) for h, when in self.heard.items()]
-        self.last = detector.look(self.state, beats, self.at, self.rules)
-        self.state = self.last.state
-        self.told += [
-            (self.at, item.verdict, item.host, item.repeated)
-            for item in self.last.announcements
-        ]
+        if not self.paused:
+            self.look()
         self.at += 1.0
+
+    def look(self):
+        beats = [beat(h, self.at - when) for h, when in self.heard.items()]
+        self.last = detector.look(
+            self.state, beats, self.at, self.rules, self.healths
+        )
+        self.state = self.last.state
+        for item in self.last.announcements:
+            if item.kind == SUSPECTED:
+                self.suspicions.append((self.at, item.host))
+            else:
+                self.told.append(
+                    (self.at, item.kind, item.host, item.repeated)
+                )
 
     def run(self, seconds):
         for _ in range(int(seconds)):
@@ -129,6 +145,7 @@ class OneHostTest(unittest.TestCase):
         )
 
         self.assertEqual('service-of-b', look.announcements[0].service_uuid)
+        self.assertEqual(1, len(look.announcements))
         self.assertAlmostEqual(8.9, look.announcements[0].silent_for)
 
     def test_a_forgotten_host_is_told_no_more(self):
@@ -353,9 +370,11 @@ class AnyHistoryTest(unittest.TestCase):
             verdicts = {host.host: host.verdict for host in look.hosts}
             for item in look.announcements:
                 self.assertEqual(verdicts[item.host], item.verdict)
-                if item.verdict == DOWN:
+                if item.kind == DOWN:
                     self.assertEqual(item.host in down, item.repeated)
                     down.add(item.host)
+                elif item.kind == SUSPECTED:
+                    self.assertNotIn(item.host, down)
                 else:
                     self.assertIn(item.host, down)
                     down.discard(item.host)
