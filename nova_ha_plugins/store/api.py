@@ -22,6 +22,7 @@ from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident as core
 from nova_ha_plugins.store import arming
 from nova_ha_plugins.store import brakes
+from nova_ha_plugins.store import census
 from nova_ha_plugins.store import database
 from nova_ha_plugins.store import evacuations
 from nova_ha_plugins.store import fleet
@@ -52,7 +53,7 @@ _DAY = 86400.0
 _STATUS = 'engine'
 
 
-class Store(evacuations.Evacuations):
+class Store(evacuations.Evacuations, census.Censuses):
     """Incidents, facts, evacuations, hosts, the lease and the arm state.
 
     Every method is one transaction. None waits longer than the options of

@@ -12,8 +12,10 @@ The tree of errors::
         LeaseHeld       another engine is at work
         LeaseLost       another engine took over: stop acting
         NewerRelease    a newer release has written it: upgrade this one
+        Unreachable     what keeps the heartbeats does not answer
 """
 
+from collections.abc import Mapping
 import dataclasses
 import typing
 
@@ -61,6 +63,10 @@ class LeaseLost(StoreError):
 
 class NewerRelease(StoreError):
     """What was asked for was written by a newer release."""
+
+
+class Unreachable(StoreError):
+    """What keeps the heartbeats beside the database does not answer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,6 +219,21 @@ class Health:
     ok: bool
     value: float = 0.0
     text: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Census:
+    """How many servers of the cloud would be recovered.
+
+    :ivar unprotected: how many would not, by the code of the reason.
+    :ivar hosts: on how many hosts they are.
+    :ivar age: seconds since they were counted, by the store's clock.
+    """
+
+    protected: int
+    unprotected: Mapping[str, int]
+    hosts: int
+    age: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -338,6 +338,29 @@ class Suite(databases.StoreTestCase):
             ['ctl-1:8'], [engine.name for engine in self.store.engines()]
         )
 
+    # How many servers are protected
+
+    def test_census_replaces_the_one_before_and_has_an_age(self):
+        self.assertIsNone(self.store.census())
+        self.store.save_census(values.Census(1, {'untagged': 9}, hosts=1))
+        self.store.save_census(values.Census(5, {'untagged': 2}, hosts=2))
+        table = models.engine_status
+        self.execute(
+            sa.update(table).values(reported_at=table.c.reported_at - 30)
+        )
+
+        found = self.store.census()
+
+        self.assertEqual((5, 2), (found.protected, found.hosts))
+        self.assertEqual({'untagged': 2}, found.unprotected)
+        self.assertGreaterEqual(found.age, 30.0)
+        self.assertLess(found.age, 90.0)
+
+    def test_census_is_no_word_of_the_engine(self):
+        self.store.save_census(values.Census(1, {}, hosts=1))
+
+        self.assertEqual({}, self.store.engine_status())
+
     def _age_engines(self, seconds):
         table = models.engines
         self.execute(
