@@ -167,7 +167,7 @@ def scenarios() -> Count:
     return stestr('tests/scenarios', workers=2)
 
 
-def functional() -> Count:
+def functional(**env: str) -> Count:
     """Our entry points inside the real hosts; one process per host."""
     count = Count()
     for path in sorted((ROOT / 'tests' / 'functional').iterdir()):
@@ -176,8 +176,14 @@ def functional() -> Count:
             # in nova's environment has a nova, and files, of its own.
             workers = {'engine': 4, 'engines': 3, 'nova': 2}.get(path.name, 1)
             by_class = path.name in ('engine', 'engines')
-            count.add(stestr(str(path.relative_to(ROOT)), workers, by_class))
+            relative = str(path.relative_to(ROOT))
+            count.add(stestr(relative, workers, by_class, **env))
     return count
+
+
+def functional_all() -> Count:
+    """The same with every story on every database."""
+    return functional(NOVA_HA_FUNCTIONAL_ALL='1')
 
 
 def wheel() -> Count:
@@ -236,17 +242,20 @@ KINDS = {
     'docs': docs,
     'demo': demo,
     'lab': lab,
+    'functional-all': functional_all,
     'lab-all': lab_all,
 }
-# Takes longer than everything else together.
-ON_DEMAND = ('lab-all',)
+# They take long and contain others.
+ON_DEMAND = ('functional-all', 'lab-all')
 # Stories on the lab that tell little which another one does not, or that take
 # minutes.
 LONG = (
-    r'test_engines\.CutTest',
+    r'test_breaking\.BmcTest\.test_both_protocols',
+    r'test_engines\.(Alone|Cut|Standstill)Test',
     r'test_progress\.',
     r'test_power\.(NamesDiffer|OwnDisks|TwoHosts|WithoutGnocchi)Test',
-    r'test_still_alive\.(Agent|Bmc|Database)Test',
+    r'test_still_alive\.(Agent|Bmc|Database|ManagementNetwork|OwnReach|'
+    r'Return)Test',
 )
 
 

@@ -12,6 +12,7 @@ F39   RollingTest: each engine is replaced while a host is recovered
 ====  =====================================================================
 """
 
+import os
 import signal
 import threading
 import time
@@ -24,6 +25,9 @@ from tests.functional.engine import faults
 from tests.functional.engines import fleet
 
 HOST = 'cmp-1'
+ALL = bool(os.environ.get('NOVA_HA_FUNCTIONAL_ALL'))
+# What an engine says that has lost its lease.
+ENDS = 'stops before it does anything'
 
 
 class _Story:
@@ -130,6 +134,8 @@ class _Interrupted(_Story):
                 time.sleep(0.1)
             cls.token = cls.fleet.store.lease_state().token
             cls.victim = cls.fleet.acting()
+            # It may notice, and end, before anybody has taken over.
+            cls.ends = cls.victim.log().count(ENDS)
             cls.interrupt(cls.victim)
             cls.happened.set()
 
@@ -192,14 +198,11 @@ class _Frozen(_Interrupted):
 
     @classmethod
     def recover(cls, engine):
-        before = engine.log().count('stops before it does anything')
         time.sleep(1.0)
         engine.signal(signal.SIGCONT)
         cls.fleet.until(
             f'{engine.name} ends',
-            lambda: (
-                engine.log().count('stops before it does anything') > before
-            ),
+            lambda: engine.log().count(ENDS) > cls.ends,
         )
         cls.fleet.until(
             f'{engine.name} watches again',
@@ -223,14 +226,11 @@ class _CutOff(_Interrupted):
 
     @classmethod
     def recover(cls, engine):
-        before = engine.log().count('stops before it does anything')
         time.sleep(1.0)
         engine.way.heal()
         cls.fleet.until(
             f'{engine.name} ends',
-            lambda: (
-                engine.log().count('stops before it does anything') > before
-            ),
+            lambda: engine.log().count(ENDS) > cls.ends,
         )
 
 
@@ -283,9 +283,16 @@ class _Still(_Story):
         self.assertEqual(self.token, self.fleet.store.lease_state().token)
 
 
+# Locks and lost connections differ from database to database. The others are
+# told on both by tools/test functional-all.
+ON_BOTH = (_Kill, _CutOff)
+
+
 def _for_each_database():
     for story in (_Kill, _Frozen, _CutOff, _Rolling, _Still):
         for kind in ('mariadb', 'postgresql'):
+            if kind == 'postgresql' and story not in ON_BOTH and not ALL:
+                continue
             name = f'{story.__name__[1:]}{kind.capitalize()}Test'
             globals()[name] = type(
                 name,
