@@ -6,6 +6,9 @@ The words come from whoever made the alarm or the event, so nothing is taken
 over unchecked: a host name has to look like one, everything else is cut to a
 length and freed of control characters. Only the state ``alarm`` suspects a
 host; ``insufficient data`` never does, it merely wakes the engine up.
+
+Hosts are named in one of two forms: by the event behind an event alarm, or in
+the list of an alarm of our own type (``evaluator``).
 """
 
 import re
@@ -16,11 +19,19 @@ from nova_ha_plugins import printable
 from nova_ha_plugins.recovery import facts
 
 ALARM = 'alarm'
-EVENT_UP = 'compute.host.up'
+# What an alarm of our own type calls itself in its reason data.
+TYPE = 'hypervisor_heartbeat'
+# Of our own events this one accuses. The others name a host as well, and one
+# that is merely degraded must not be taken for dead because somebody gave
+# their alarm this action.
+EVENT_DOWN = 'compute.host.down'
+_OURS = ('compute.host.', 'instance.ha.', 'instance_ha.')
 
 # nova limits services.host to 255 characters; a host name has no others.
 HOST = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,254}')
 LONGEST = 255
+# More than this fall at once in no cloud of which monitoring still sees.
+MOST = 1000
 
 # Aodh repeats an alarm with new ids every time; ours is made from what makes
 # it the same, so that a repetition that still waits is stored once.
@@ -73,23 +84,54 @@ def traits(event: Any) -> dict[str, Any]:
     return dict(_listed(event))
 
 
-def suspected_host(current: Any, reason_data: Any) -> str:
-    """Return the host that an alarm's event accuses, '' when none.
+def _items(reason_data: Any) -> list[dict[str, Any]]:
+    """Return what an alarm of our own type says of each of its hosts."""
+    if not isinstance(reason_data, dict) or reason_data.get('type') != TYPE:
+        return []
+    listed = reason_data.get('hosts')
+    if not isinstance(listed, list):
+        return []
+    return [item for item in listed[:MOST] if isinstance(item, dict)]
 
-    :raises BadHost: the event names something that is no host.
+
+def _accused(event: dict[str, Any]) -> list[Any]:
+    """Return every name that an event gives to the host it accuses."""
+    kind = event.get('event_type')
+    if kind != EVENT_DOWN and str(kind).startswith(_OURS):
+        return []
+    return [value for name, value in _listed(event) if name == 'host']
+
+
+def suspected_hosts(current: Any, reason_data: Any) -> tuple[str, ...]:
+    """Return the hosts that an alarm accuses, none of them twice.
+
+    :raises BadHost: something is named that is no host.
     """
-    event = reason_data.get('event') if isinstance(reason_data, dict) else None
-    if current != ALARM or not isinstance(event, dict):
-        return ''
-    if event.get('event_type') == EVENT_UP:
-        return ''
-    hosts = [value for name, value in _listed(event) if name == 'host']
-    if any(host != hosts[0] for host in hosts):
-        raise BadHost(
-            'The event should name one host, and names different ones'
+    if current != ALARM or not isinstance(reason_data, dict):
+        return ()
+    hosts = [item.get('host') for item in _items(reason_data)]
+    event = reason_data.get('event')
+    if isinstance(event, dict):
+        named = _accused(event)
+        if any(host != named[0] for host in named):
+            raise BadHost(
+                'The event should name one host, and names different ones'
+            )
+        hosts += named[:1]
+    return tuple(
+        dict.fromkeys(
+            check_host(host) for host in hosts if host not in (None, '')
         )
-    host = hosts[0] if hosts else None
-    return '' if host in (None, '') else check_host(host)
+    )
+
+
+def _told(reason_data: Any, host: str) -> dict[str, Any]:
+    """Return what an alarm says of one host: traits, or its item."""
+    for item in _items(reason_data):
+        if item.get('host') == host:
+            return item
+    event = reason_data.get('event') if isinstance(reason_data, dict) else None
+    return traits(event)
 
 
 def make_fact(
@@ -108,7 +150,7 @@ def make_fact(
     """
     data = body.get('reason_data')
     event = data.get('event') if isinstance(data, dict) else None
-    found = traits(event)
+    found = _told(data, host)
     event = event if isinstance(event, dict) else {}
     detail = {
         'severity': body.get('severity'),

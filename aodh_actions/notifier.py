@@ -36,7 +36,7 @@ _REMEMBERED = 1000
 
 
 class NovaHaNotifier(notifier.AlarmNotifier):
-    """Stores one unverified fact per alarm and returns."""
+    """Stores an unverified fact per accused host and returns."""
 
     def __init__(self, conf: Any) -> None:
         super().__init__(conf)
@@ -87,12 +87,17 @@ class NovaHaNotifier(notifier.AlarmNotifier):
             'reason': reason,
             'reason_data': reason_data,
         }
-        fact = message.make_fact(
-            self._host(body),
-            body,
-            channel='notifier',
-            trust_id=action.username or '',
-        )
+        for host in self._hosts(body) or ('',):
+            self._keep(
+                message.make_fact(
+                    host,
+                    body,
+                    channel='notifier',
+                    trust_id=action.username or '',
+                )
+            )
+
+    def _keep(self, fact: facts.Fact) -> None:
         try:
             if self._away:
                 self._store.add_fact(fact)
@@ -113,16 +118,18 @@ class NovaHaNotifier(notifier.AlarmNotifier):
         )
 
     @staticmethod
-    def _host(body: dict[str, Any]) -> str:
+    def _hosts(body: dict[str, Any]) -> tuple[str, ...]:
         try:
-            return message.suspected_host(body['current'], body['reason_data'])
+            return message.suspected_hosts(
+                body['current'], body['reason_data']
+            )
         except message.BadHost as error:
             LOG.error(
                 "Alarm '%s' accuses no host: %s. The engine is only woken up",
                 message.clean(body['alarm_name']),
                 error,
             )
-            return ''
+            return ()
 
     @staticmethod
     def _warn(state: tenacity.RetryCallState) -> None:

@@ -173,20 +173,21 @@ class WebhookApp:
         secret = self._route(request)
         by = self._authorize(request, secret)
         alarm = parse(self._read(request))
-        host = self._host(request, alarm)
-        fact = message.make_fact(
-            host, alarm, channel='webhook', verified=True, by=by
-        )
-        incident = self._keep(fact)
-        LOG.info(
-            "Alarm '%s' of %s stored as %s of host '%s', incident %s",
-            fact.alarm_name,
-            by,
-            fact.kind,
-            fact.host,
-            incident,
-        )
-        return _respond(202, {'incident': incident})
+        incidents = []
+        for host in self._hosts(request, alarm) or ('',):
+            fact = message.make_fact(
+                host, alarm, channel='webhook', verified=True, by=by
+            )
+            incidents.append(self._keep(fact))
+            LOG.info(
+                "Alarm '%s' of %s stored as %s of host '%s', incident %s",
+                fact.alarm_name,
+                by,
+                fact.kind,
+                fact.host,
+                incidents[-1],
+            )
+        return _respond(202, {'incident': incidents[0]})
 
     @staticmethod
     def _route(request: webob.Request) -> str | None:
@@ -276,10 +277,12 @@ class WebhookApp:
         )
 
     @staticmethod
-    def _host(request: webob.Request, alarm: dict[str, Any]) -> str:
-        """Return the accused host, '' when the call only wakes up."""
+    def _hosts(
+        request: webob.Request, alarm: dict[str, Any]
+    ) -> tuple[str, ...]:
+        """Return the accused hosts, none when the call only wakes up."""
         try:
-            host = message.suspected_host(
+            hosts = message.suspected_hosts(
                 alarm['current'], alarm.get('reason_data')
             )
             named = request.GET.getall('host')
@@ -293,13 +296,13 @@ class WebhookApp:
             )
             raise webob.exc.HTTPBadRequest(text) from None
         if alarm['current'] != message.ALARM:
-            return ''
-        if len({host, *named} - {''}) > 1:
+            return ()
+        if named and len({*hosts, *named}) > 1:
             raise webob.exc.HTTPBadRequest(
                 'One host should be named, and the event and the query of '
                 'the URL name different ones. Nothing was stored'
             )
-        return host or (named[0] if named else '')
+        return hosts or tuple(named[:1])
 
     def _keep(self, fact: facts.Fact) -> str | None:
         """Store a fact and return the incident it belongs to."""

@@ -36,12 +36,28 @@ def alarm(current='alarm', reason='why', **more):
     }
 
 
+def listed(*hosts):
+    return {
+        'type': message.TYPE,
+        'subject': 'hosts',
+        'hosts': [
+            {
+                'host': host,
+                'service_uuid': f'u-{host}',
+                'silent_for': 17.5,
+                'reason': f'{host} is silent',
+            }
+            for host in hosts
+        ],
+    }
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(
-            st.sampled_from(['event', 'traits', 'host', 'event_type'])
+            st.sampled_from(['event', 'traits', 'host', 'event_type', 'hosts'])
             | st.text(max_size=3),
             inner,
             max_size=4,
@@ -51,11 +67,11 @@ json_values = st.recursive(
 )
 
 
-class SuspectedHostTest(unittest.TestCase):
+class SuspectedHostsTest(unittest.TestCase):
     def test_the_host_is_in_the_traits_of_the_event(self):
-        found = message.suspected_host('alarm', {'event': event()})
+        found = message.suspected_hosts('alarm', {'event': event()})
 
-        self.assertEqual('cmp-1', found)
+        self.assertEqual(('cmp-1',), found)
 
     def test_an_event_that_names_two_hosts_accuses_none(self):
         doubtful = event()
@@ -63,7 +79,7 @@ class SuspectedHostTest(unittest.TestCase):
 
         self.assertRaises(
             message.BadHost,
-            message.suspected_host,
+            message.suspected_hosts,
             'alarm',
             {'event': doubtful},
         )
@@ -72,13 +88,60 @@ class SuspectedHostTest(unittest.TestCase):
         for state in ('ok', 'insufficient data', None, 'ALARM'):
             with self.subTest(state=state):
                 self.assertEqual(
-                    '', message.suspected_host(state, {'event': event()})
+                    (), message.suspected_hosts(state, {'event': event()})
                 )
 
-    def test_a_host_that_is_up_is_not_accused(self):
-        data = {'event': event('compute.host.up')}
+    def test_of_our_events_only_down_accuses(self):
+        for kind in (
+            'compute.host.up',
+            'compute.host.suspected',
+            'compute.host.degraded',
+            'compute.host.anything',
+            'instance.ha.ioerror',
+            'instance_ha.evacuation.start',
+        ):
+            with self.subTest(kind=kind):
+                data = {'event': event(kind)}
+                self.assertEqual((), message.suspected_hosts('alarm', data))
 
-        self.assertEqual('', message.suspected_host('alarm', data))
+    def test_an_event_of_somebody_else_accuses(self):
+        for kind in ('chassis.failed', None):
+            with self.subTest(kind=kind):
+                data = {'event': event(kind)}
+                self.assertEqual(
+                    ('cmp-1',), message.suspected_hosts('alarm', data)
+                )
+
+    def test_our_own_alarm_accuses_each_host_of_its_list_once(self):
+        data = listed('cmp-1', 'cmp-2', 'cmp-1')
+
+        self.assertEqual(
+            ('cmp-1', 'cmp-2'), message.suspected_hosts('alarm', data)
+        )
+
+    def test_a_list_of_another_type_of_alarm_accuses_nobody(self):
+        data = listed('cmp-1') | {'type': 'threshold'}
+
+        self.assertEqual((), message.suspected_hosts('alarm', data))
+
+    def test_a_list_that_is_odd_or_endless_accuses_few(self):
+        for odd in (None, 'cmp-1', {'host': 'cmp-1'}, [None, 'cmp-1', {}]):
+            with self.subTest(odd=odd):
+                data = {'type': message.TYPE, 'hosts': odd}
+                self.assertEqual((), message.suspected_hosts('alarm', data))
+        endless = listed(*(f'cmp-{number}' for number in range(5000)))
+
+        found = message.suspected_hosts('alarm', endless)
+
+        self.assertEqual(message.MOST, len(found))
+
+    def test_one_of_a_list_that_cannot_be_a_host_is_refused(self):
+        self.assertRaises(
+            message.BadHost,
+            message.suspected_hosts,
+            'alarm',
+            listed('cmp-1', 'a b'),
+        )
 
     def test_an_alarm_without_an_event_accuses_nobody(self):
         threshold = {
@@ -89,7 +152,7 @@ class SuspectedHostTest(unittest.TestCase):
         }
         for data in (threshold, None, [], 'event', {'event': 'x'}, {}):
             with self.subTest(data=data):
-                self.assertEqual('', message.suspected_host('alarm', data))
+                self.assertEqual((), message.suspected_hosts('alarm', data))
 
     def test_what_cannot_be_a_host_is_refused_and_not_repeated(self):
         for host in ('a b', '-a', 'a/../b', 'a\n', 'é;', 'h' * 256, 7, ['a;']):
@@ -97,7 +160,7 @@ class SuspectedHostTest(unittest.TestCase):
                 self.subTest(host=host),
                 self.assertRaises(message.BadHost) as caught,
             ):
-                message.suspected_host('alarm', {'event': event(host=host)})
+                message.suspected_hosts('alarm', {'event': event(host=host)})
             self.assertNotIn(str(host), str(caught.exception))
 
     def test_odd_traits_are_left_out(self):
@@ -109,10 +172,10 @@ class SuspectedHostTest(unittest.TestCase):
     @hypothesis.given(st.sampled_from(['alarm', 'ok']), json_values)
     def test_any_json_gives_a_host_or_a_refusal(self, state, data):
         try:
-            host = message.suspected_host(state, data)
+            hosts = message.suspected_hosts(state, data)
         except message.BadHost:
             return
-        if host:
+        for host in hosts:
             self.assertTrue(message.HOST.fullmatch(host))
 
 
@@ -136,6 +199,21 @@ class MakeFactTest(unittest.TestCase):
             ),
         )
         self.assertEqual('m-1', fact.detail['event_id'])
+
+    def test_a_host_of_a_list_is_told_of_with_its_own_words(self):
+        body = alarm(reason_data=listed('cmp-1', 'cmp-2'))
+
+        fact = message.make_fact('cmp-2', body, channel='notifier')
+
+        self.assertEqual(
+            ('cmp-2', 'u-cmp-2', 'cmp-2 is silent', '17.5'),
+            (
+                fact.host,
+                fact.service_uuid,
+                fact.reason,
+                fact.detail['silent_for'],
+            ),
+        )
 
     def test_no_host_makes_a_wake_up(self):
         fact = message.make_fact('', alarm(), channel='webhook')

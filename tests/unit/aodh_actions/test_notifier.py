@@ -87,6 +87,24 @@ class NotifierTest(unittest.TestCase):
 
         self.assertEqual(facts.FactKind.WAKE_UP, self.store.facts[0].kind)
 
+    def test_each_host_of_our_own_alarm_is_a_fact(self):
+        self.notify(reason_data=test_message.listed('cmp-1', 'cmp-2'))
+
+        self.assertEqual(
+            [
+                (facts.FactKind.HOST_DOWN, 'cmp-1', '9f1c2e'),
+                (facts.FactKind.HOST_DOWN, 'cmp-2', '9f1c2e'),
+            ],
+            [(one.kind, one.host, one.trust_id) for one in self.store.facts],
+        )
+
+    def test_a_degraded_host_is_not_accused(self):
+        data = {'event': test_message.event('compute.host.degraded')}
+        self.notify(reason_data=data)
+
+        (fact,) = self.store.facts
+        self.assertEqual((facts.FactKind.WAKE_UP, ''), (fact.kind, fact.host))
+
     def test_insufficient_data_accuses_nobody(self):
         self.notify(current='insufficient data')
 

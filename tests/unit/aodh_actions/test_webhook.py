@@ -129,6 +129,27 @@ class WelcomeTest(WebhookCase):
         self.assertEqual(202, response.status_code, response.text)
         self.assertEqual('cmp-7', self.store.reported[0].host)
 
+    def test_each_host_of_our_own_alarm_is_reported(self):
+        body = test_message.alarm(
+            reason_data=test_message.listed('cmp-1', 'cmp-2')
+        )
+        response = self.post(body, token=self.admin)
+
+        self.assertEqual(202, response.status_code, response.text)
+        self.assertEqual(
+            [('cmp-1', 'u-cmp-1'), ('cmp-2', 'u-cmp-2')],
+            [(one.host, one.service_uuid) for one in self.store.reported],
+        )
+
+    def test_a_degraded_host_is_not_reported(self):
+        data = {'event': test_message.event('compute.host.degraded')}
+        response = self.post(
+            test_message.alarm(reason_data=data), token=self.admin
+        )
+
+        self.assertEqual({'incident': None}, response.json)
+        self.assertEqual([], self.store.reported)
+
     def test_an_alarm_without_a_host_is_a_wake_up(self):
         body = test_message.alarm(reason_data={'type': 'threshold'})
         response = self.post(body, token=self.admin)
