@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Whether network interfaces have a carrier, and bonds their ports."""
+
+from collections.abc import Iterable
+import pathlib
+from typing import Any
+
+from ceilometer_pollsters import probes
+
+NICS = pathlib.Path('/sys/class/net')
+BONDS = pathlib.Path('/proc/net/bonding')
+
+# IFF_UP of linux/if.h: somebody wants it to work.
+_SWITCHED_ON = 0x1
+
+
+def is_physical(path: pathlib.Path) -> bool:
+    """Whether an interface is a device, and no part of another one."""
+    device = path / 'device'
+    # A virtual function goes to a guest, and its carrier with it.
+    return device.exists() and not (device / 'physfn').exists()
+
+
+def is_switched_on(path: pathlib.Path) -> bool:
+    """Whether an interface is there and meant to work."""
+    try:
+        flags = int((path / 'flags').read_text(encoding='ascii'), 16)
+    except (OSError, ValueError):
+        return False
+    return bool(flags & _SWITCHED_ON)
+
+
+def has_carrier(path: pathlib.Path) -> bool:
+    """Whether an interface has a link; not, if it is off or gone."""
+    try:
+        return (path / 'carrier').read_text(encoding='ascii').strip() == '1'
+    except OSError:
+        # The kernel refuses to say it of one that is switched off.
+        return False
+
+
+class Nics:
+    """The interfaces of a host, and those that it had."""
+
+    def __init__(self, named: Iterable[str], root: pathlib.Path) -> None:
+        self._named = tuple(named)
+        self._root = root
+        self._seen: set[str] = set()
+
+    def look(self) -> dict[str, bool]:
+        """Return which interfaces have a carrier.
+
+        One that was switched on when it was seen is told of until the agent
+        ends: gone or switched off it carries nothing.
+
+        :raises probes.Absent: there is none.
+        """
+        names = set(self._named) or self._find()
+        if not names:
+            raise probes.Absent(
+                f"'{self._root}' has no physical interface that is switched on"
+            )
+        return {name: has_carrier(self._root / name) for name in sorted(names)}
+
+    def _find(self) -> set[str]:
+        try:
+            paths = list(self._root.iterdir())
+        except OSError:
+            paths = []
+        self._seen |= {
+            path.name
+            for path in paths
+            if is_physical(path) and is_switched_on(path)
+        }
+        return self._seen
+
+
+class NicUpPollster(probes.HostPollster):
+    """1 for an interface that has a carrier."""
+
+    meter = 'hypervisor.nic.up'
+    sensor = 'network interfaces'
+
+    def read(
+        self, shared: probes.Shared, cache: dict[str, Any]
+    ) -> Iterable[probes.Reading]:
+        nics = shared.keep(
+            'nics', lambda: Nics(self.conf.nova_ha_host.nics, NICS)
+        )
+        return [
+            probes.Reading(
+                int(up),
+                device=name,
+                told={} if up else {'reason': f"'{name}' has no carrier"},
+            )
+            for name, up in nics.look().items()
+        ]
+
+
+def ports(text: str) -> dict[str, bool]:
+    """Return which ports of a bond are up, from the kernel's account."""
+    found: dict[str, bool] = {}
+    port = ''
+    for line in text.splitlines():
+        key, _, value = line.partition(':')
+        if key == 'Slave Interface':
+            port = value.strip()
+        elif key == 'MII Status' and port:
+            found[port] = value.strip() == 'up'
+    return found
+
+
+class BondPortsPollster(probes.HostPollster):
+    """How many ports of a bond are up."""
+
+    meter = 'hypervisor.bond.ports_up'
+    sensor = 'bonds'
+
+    def read(
+        self, shared: probes.Shared, cache: dict[str, Any]
+    ) -> Iterable[probes.Reading]:
+        try:
+            paths = sorted(BONDS.iterdir())
+        except OSError:
+            raise probes.Absent(f"'{BONDS}' is not there") from None
+        if not paths:
+            raise probes.Absent(f"'{BONDS}' has no bond")
+        for path in paths:
+            try:
+                found = ports(path.read_text(encoding='utf-8'))
+            except OSError:
+                # Taken apart since it was listed.
+                continue
+            down = ', '.join(sorted(p for p, up in found.items() if not up))
+            yield probes.Reading(
+                sum(found.values()),
+                device=path.name,
+                told={'ports': len(found), 'ports_down': down},
+            )
