@@ -7,6 +7,8 @@ end. Where the binaries are not installed (tools/env --lab does it) there is
 none, and its tests are skipped. A server of one's own can be named by
 NOVA_HA_TEST_MYSQL or NOVA_HA_TEST_POSTGRESQL: the URL of a user who may create
 databases.
+
+Redis is one of them, but cannot be named: its tests empty it.
 """
 
 import atexit
@@ -215,6 +217,44 @@ class Postgresql(Server):
 
     def answers(self):
         return not subprocess.run(self._ready, check=False).returncode
+
+
+class Redis(Server):
+    """Redis; it keeps nothing, and anybody may enter."""
+
+    def __init__(self, daemon):
+        super().__init__('nova-ha-redis-')
+        self.url = f'redis://127.0.0.1:{self.port}/0'
+        self.spawn(
+            [
+                daemon,
+                '--bind',
+                '127.0.0.1',
+                '--port',
+                f'{self.port}',
+                '--save',
+                '',
+                '--dir',
+                f'{self.directory}',
+            ]
+        )
+
+    def answers(self):
+        try:
+            with socket.create_connection(
+                ('127.0.0.1', self.port), timeout=5
+            ) as connection:
+                connection.sendall(b'PING\r\n')
+                return connection.recv(5) == b'+PONG'
+        except OSError:
+            return False
+
+
+@functools.cache
+def redis():
+    """Return the URL of a Redis, '' where there is none."""
+    daemon = find('redis-server', '/usr/bin/redis-server')
+    return Redis(daemon).url if daemon else ''
 
 
 @functools.cache

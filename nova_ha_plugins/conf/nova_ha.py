@@ -102,13 +102,106 @@ for as long as the stall lasted, at most this, plus heartbeat_timeout. Lower it
 together with rabbit_interval_max, for which 2 is a good value.
 """,
     ),
+    cfg.FloatOpt(
+        'watch_interval',
+        default=1.0,
+        min=0.2,
+        help="""
+Seconds between two looks of a watcher at the heartbeats, half of which a dead
+host stays unnoticed longer on average. Independent of the interval at which
+polling.yaml publishes the watcher's meters. A look that comes three of these
+late, and half of heartbeat_timeout, counts as a stall of the watcher itself,
+after which nobody is called down for a while.
+""",
+    ),
+    cfg.StrOpt(
+        'watcher_name',
+        default='',
+        help="""
+What the watcher of this controller is called in the store. Watchers of one
+cloud need different names, the same after a restart; the first by name of
+those that see is the one that sends events. Empty uses the [DEFAULT] host of
+ceilometer.conf, which is right unless two central agents share a machine.
+""",
+    ),
+    cfg.FloatOpt(
+        'health_timeout',
+        default=180.0,
+        min=1.0,
+        help="""
+Seconds after which a probe on a hypervisor that was heard before and is heard
+no more makes its host degraded, in comparison with the same probe of other
+hosts. At least three times the longest interval of polling_ha_host.yaml. No
+host is called down for it.
+""",
+    ),
+    cfg.FloatOpt(
+        'degraded_interval',
+        default=60.0,
+        min=1.0,
+        help="""
+Seconds after which the event compute.host.degraded is sent again for a host
+whose heartbeats come while something on it is wrong. A new trouble is told at
+once.
+""",
+    ),
     cfg.StrOpt(
         'liveness_backend',
         default='sql',
         help="""
 Where the newest heartbeat of each host is kept; a name of the entry points
-``nova_ha.liveness``. ``sql`` uses [nova_ha_database] connection. ``memory``
-lives in one process and is for tests.
+``nova_ha.liveness``, the same in every file. ``sql`` uses [nova_ha_database]
+connection and needs nothing else. ``redis`` uses [nova_ha] liveness_url: take
+it where the database should not hear of every heartbeat. ``memory`` lives in
+one process and is for tests.
+""",
+    ),
+    cfg.StrOpt(
+        'liveness_url',
+        default='',
+        secret=True,
+        help="""
+Redis of liveness_backend ``redis``: ``redis://:password@host:6379/0``, with
+``rediss://`` over TLS, ``unix:///path`` for a socket; parameters of the redis
+client may follow, such as ``?socket_timeout=2``. Its clock is the one that
+silence is measured by. A number after the slash keeps two clouds apart. Not
+used by other backends.
+""",
+    ),
+    cfg.StrOpt(
+        'heartbeat_signatures',
+        default='off',
+        choices=[
+            ('off', 'signatures are not looked at'),
+            ('accept', 'a wrong signature is refused, a missing one is not'),
+            ('require', 'only what is signed by its host is a heartbeat'),
+        ],
+        help="""
+What ``nova-ha-liveness://`` asks of a heartbeat. The message bus does not say
+who has sent a message, so without ``require`` whoever may write to it can keep
+a dead host alive in our eyes. Begin with ``accept``, give each host its key,
+and change to ``require`` once ``nova-ha-manage doctor`` finds every host
+signed. Needs heartbeat_masters_file where the publisher runs.
+""",
+    ),
+    cfg.StrOpt(
+        'heartbeat_key_file',
+        default='',
+        help="""
+On a hypervisor: file with the key that its heartbeats are signed with, made by
+``nova-ha-manage heartbeat-key HOST``. Readable by the service that polls, and
+by nobody else. It is read anew when it changes. Empty signs nothing.
+""",
+    ),
+    cfg.StrOpt(
+        'heartbeat_masters_file',
+        default='',
+        help="""
+On the controllers, never on a hypervisor: file with one ``ID SECRET`` per
+line, of which the keys of all hosts are derived. New keys are made with the
+first line, heartbeats signed with any of them count; so a new line is put on
+top, every host gets its new key, and the old line is taken out. The file is
+read anew when it changes.
 """,
     ),
 ]

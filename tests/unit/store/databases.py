@@ -23,10 +23,20 @@ def configuration(url: str) -> cfg.ConfigOpts:
     return conf
 
 
+class OfClass:
+    """Stands for a test case where all tests of a class share a database."""
+
+    def __init__(self, case: type[unittest.TestCase]) -> None:
+        self.addCleanup = case.addClassCleanup
+
+    def skipTest(self, reason: str) -> None:
+        raise unittest.SkipTest(reason)
+
+
 class Sqlite:
     """One file in a directory of its own."""
 
-    def make_url(self, test: unittest.TestCase) -> str:
+    def make_url(self, test: unittest.TestCase | OfClass) -> str:
         directory = tempfile.TemporaryDirectory()
         test.addCleanup(directory.cleanup)
         return f'sqlite:///{pathlib.Path(directory.name)}/store.sqlite'
@@ -39,7 +49,7 @@ class Server:
         self._name = name
         self._find = find
 
-    def make_url(self, test: unittest.TestCase) -> str:
+    def make_url(self, test: unittest.TestCase | OfClass) -> str:
         given = self._find()
         if not given:
             test.skipTest(f'No {self._name}: tools/env --lab installs it')

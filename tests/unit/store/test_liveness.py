@@ -3,17 +3,26 @@
 """One suite for every place that heartbeats are kept in."""
 
 import concurrent.futures
+import contextlib
+import dataclasses
 import time
 import unittest
 from unittest import mock
 
+import hypothesis
+from hypothesis import strategies
+import redis
 import sqlalchemy as sa
 
+from nova_ha_plugins.store import errors
 from nova_ha_plugins.store import liveness
 from nova_ha_plugins.store import liveness_memory
+from nova_ha_plugins.store import liveness_redis
 from nova_ha_plugins.store import liveness_sql
 from nova_ha_plugins.store import models
+from nova_ha_plugins.store import schema
 from nova_ha_plugins.store import values
+from tests import servers
 from tests.unit.store import databases
 
 HOUR = 3600.0
@@ -251,14 +260,72 @@ class Suite:
         self.assertGreaterEqual(sum(refreshed), 3)
 
 
-class SqlSuite(Suite, databases.StoreTestCase):
+class TestRule(unittest.TestCase):
+    """Every backend keeps to liveness.follow; Redis says it in Lua."""
+
+    @hypothesis.given(
+        strategies.lists(
+            strategies.builds(
+                values.Heard,
+                host=strategies.sampled_from(('a', 'b')),
+                boot_id=strategies.sampled_from([f'b{n}' for n in range(12)]),
+                sequence=strategies.integers(0, 3),
+                system_uuid=strategies.sampled_from(('', 'u1', 'u2')),
+                service_uuid=strategies.sampled_from(('', 's1')),
+            ),
+            max_size=25,
+        )
+    )
+    @hypothesis.settings(max_examples=40, deadline=None)
+    def test_redis_and_memory_agree_on_any_sequence(self, heard):
+        conf = databases.configuration('')
+        conf.set_override('liveness_url', servers.redis(), 'nova_ha')
+        if not conf.nova_ha.liveness_url:
+            self.skipTest('No Redis: tools/env --lab installs it')
+        memory = liveness_memory.MemoryLiveness(conf)
+        other = liveness_redis.RedisLiveness(conf)
+        other._redis.flushall()
+        with contextlib.closing(other._redis):
+            counts = [
+                (memory.beats([one]), other.beats([one])) for one in heard
+            ]
+            rows = [
+                [dataclasses.replace(beat, age=0.0) for beat in found.read()]
+                for found in (memory, other)
+            ]
+
+        self.assertEqual([a for a, _ in counts], [b for _, b in counts])
+        self.assertEqual(*rows)
+
+
+class SqlSuite(Suite, unittest.TestCase):
     """The suite on a database, and what only a database can get wrong."""
+
+    DATABASE = databases.SQLITE
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        url = cls.DATABASE.make_url(databases.OfClass(cls))
+        cls.conf = databases.configuration(url)
+        schema.sync(cls.conf)
 
     def setUp(self):
         super().setUp()
-        self.liveness = liveness.open_liveness(self.conf)
+        self.liveness = self.open()
         self.assertIsInstance(self.liveness, liveness_sql.SqlLiveness)
-        self.addCleanup(self.liveness._database.engine.dispose)
+        for table in (models.heartbeats, models.healths):
+            self.execute(sa.delete(table))
+
+    def open(self):
+        found = liveness.open_liveness(self.conf)
+        self.addCleanup(found._database.engine.dispose)
+        return found
+
+    def execute(self, statement):
+        self.liveness._database.write(
+            lambda connection: connection.execute(statement)
+        )
 
     def pass_time(self, seconds):
         for table in (models.heartbeats, models.healths):
@@ -269,9 +336,7 @@ class SqlSuite(Suite, databases.StoreTestCase):
     def test_another_process_reads_what_this_one_heard(self):
         self.beat()
 
-        other = liveness.open_liveness(self.conf)
-        self.addCleanup(other._database.engine.dispose)
-        self.assertEqual('cmp-1', other.read()[0].host)
+        self.assertEqual('cmp-1', self.open().read()[0].host)
 
     def test_silence_counts_again_after_the_clock_went_back(self):
         self.beat()
@@ -319,6 +384,132 @@ class TestMemory(Suite, unittest.TestCase):
 
     def pass_time(self, seconds):
         self.now += seconds
+
+
+class TestRedis(Suite, unittest.TestCase):
+    """The suite on Redis, and what only Redis can get wrong."""
+
+    def setUp(self):
+        super().setUp()
+        url = servers.redis()
+        if not url:
+            self.skipTest('No Redis: tools/env --lab installs it')
+        self.redis = redis.Redis.from_url(url)
+        self.addCleanup(self.redis.close)
+        self.redis.flushall()
+        self.conf = databases.configuration('')
+        self.conf.set_override('liveness_backend', 'redis', 'nova_ha')
+        self.conf.set_override('liveness_url', url, 'nova_ha')
+        self.liveness = self.open()
+        self.assertIsInstance(self.liveness, liveness_redis.RedisLiveness)
+
+    def open(self):
+        found = liveness.open_liveness(self.conf)
+        self.addCleanup(found._redis.close)
+        return found
+
+    def pass_time(self, seconds):
+        for key in ('nova-ha:beats', 'nova-ha:healths'):
+            for field, row in self.redis.hgetall(key).items():
+                at, _, rest = row.partition(b'\x1f')
+                earlier = int(at) - int(seconds * 1e6)
+                self.redis.hset(key, field, b'%d\x1f%b' % (earlier, rest))
+
+    def test_another_process_reads_what_this_one_heard(self):
+        self.beat()
+
+        self.assertEqual('cmp-1', self.open().read()[0].host)
+
+    def test_large_sequences_are_told_apart(self):
+        # 2 ** 53 and one more are the same number in Lua.
+        self.assertTrue(self.beat(sequence=2**53))
+        self.assertTrue(self.beat(sequence=2**53 + 1))
+        self.assertFalse(self.beat(sequence=2**53 + 1))
+        self.assertTrue(self.beat(sequence=2**63 - 1))
+
+        self.assertEqual(2**63 - 1, self.only().sequence)
+
+    def test_silence_counts_again_after_the_clock_went_back(self):
+        self.beat()
+        self.note(text='some')
+        self.pass_time(-HOUR)
+        with self.assertLogs(liveness_redis.LOG, 'WARNING') as logs:
+            self.assertEqual(0.0, self.only().age)
+            self.assertEqual(0.0, self.liveness.read_healths()[0].age)
+        self.assertIn('went back', logs.output[0])
+
+        self.pass_time(30)
+        self.assertGreaterEqual(self.only().age, 30.0)
+        self.assertEqual('uuid-1', self.only().system_uuid)
+        self.assertEqual('some', self.liveness.read_healths()[0].text)
+
+    def test_redis_that_forgot_is_told_who_was_there(self):
+        self.beat('cmp-1', sequence=5)
+        self.beat('cmp-2', sequence=5)
+        self.beat('cmp-3', sequence=5)
+        self.pass_time(30)
+        self.liveness.read()
+        self.liveness.forget('cmp-3')
+        self.redis.flushall()
+        self.open().beats([values.Heard('cmp-2', 'boot-a', 6)])
+
+        with self.assertLogs(liveness_redis.LOG, 'WARNING') as logs:
+            dead, alive = self.liveness.read()
+        self.assertIn('forgotten', logs.output[0])
+        self.assertEqual(('cmp-1', 5), (dead.host, dead.sequence))
+        self.assertGreaterEqual(dead.age, 30.0)
+        self.assertEqual(('cmp-2', 6), (alive.host, alive.sequence))
+        self.assertLess(alive.age, 5.0)
+        with self.assertNoLogs(liveness_redis.LOG, 'WARNING'):
+            self.liveness.read()
+
+    def test_redis_that_forgot_all_and_hears_nobody_is_told_too(self):
+        self.beat()
+        self.liveness.read()
+        self.redis.flushall()
+
+        with self.assertLogs(liveness_redis.LOG, 'WARNING'):
+            self.assertEqual('cmp-1', self.only().host)
+
+    def test_redis_that_is_away_is_a_failure_that_callers_know(self):
+        port = servers.free_port()
+        self.conf.set_override(
+            'liveness_url', f'redis://:hunter2@127.0.0.1:{port}/0', 'nova_ha'
+        )
+        found = self.open()
+        for call in (
+            found.read,
+            found.read_healths,
+            lambda: found.forget('cmp-1'),
+            lambda: found.beats([values.Heard('cmp-1', 'b', 1)]),
+            lambda: found.healths([values.Health('cmp-1', 'c', True)]),
+        ):
+            with self.assertRaises(values.Unreachable) as caught:
+                call()
+            self.assertIsInstance(caught.exception, errors.AWAY)
+            self.assertIn('liveness_url did not answer', str(caught.exception))
+            self.assertNotIn('hunter2', str(caught.exception))
+
+    def test_module_that_is_not_installed_is_named(self):
+        with (
+            mock.patch.object(liveness_redis, 'redis', None),
+            self.assertRaisesRegex(
+                values.NotConfigured, r'pip install nova-ha-plugins\[redis\]'
+            ),
+        ):
+            self.open()
+
+    def test_url_that_is_none_is_refused_without_its_password(self):
+        for url in ('', 'mysql://u:hunter2@h', 'redis://:hunter2/x@h:6379/0'):
+            self.conf.set_override('liveness_url', url, 'nova_ha')
+            with (
+                self.subTest(url=url),
+                self.assertRaisesRegex(
+                    values.NotConfigured, r'\[nova_ha\] liveness_url'
+                ) as caught,
+            ):
+                self.open()
+            self.assertNotIn('hunter2', str(caught.exception))
 
 
 # The suites run by their subclasses only.
