@@ -67,6 +67,29 @@ class Liveness(typing.Protocol):
     def read(self) -> tuple[views.Beat, ...]: ...
 
 
+class Levels(typing.Protocol):
+    """Counts what saves of incidents add; raises nothing."""
+
+    def saved(
+        self,
+        before: incident.Incident | None,
+        after: incident.Incident,
+        /,
+    ) -> None: ...
+
+
+class Uncounted:
+    """Counts nothing."""
+
+    def saved(
+        self,
+        before: incident.Incident | None,
+        after: incident.Incident,
+        /,
+    ) -> None:
+        """Leave it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What the operator configured, as values that the core understands."""
@@ -165,6 +188,7 @@ class Context:
     :ivar allows: whether a trust may report a failure (one policy rule).
     :ivar deciding: held from the look at the gates to the saved decision.
     :ivar monotonic: a clock that never jumps, for the engine's own lateness.
+    :ivar levels: hears of every save.
     """
 
     store: Store
@@ -177,6 +201,7 @@ class Context:
     settings: Settings
     lease: values.Lease
     monotonic: Callable[[], float]
+    levels: Levels = dataclasses.field(default_factory=Uncounted)
     deciding: threading.Lock = dataclasses.field(
         default_factory=threading.Lock
     )
@@ -249,6 +274,7 @@ class Context:
         if intent:
             self._permits.give(began)
         self._tell(before, saved)
+        self.levels.saved(before, saved)
         return saved
 
     def _signed(self, subject: incident.Incident) -> incident.Incident:
@@ -267,6 +293,7 @@ class Context:
         """
         saved = self.store.create(self._signed(subject), self.lease)
         self._tell(dataclasses.replace(saved, timeline=()), saved)
+        self.levels.saved(None, saved)
         return saved
 
     @staticmethod

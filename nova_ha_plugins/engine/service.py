@@ -16,10 +16,12 @@ from oslo_config import cfg
 from oslo_log import log
 
 from nova_ha_plugins.conf import policies
+from nova_ha_plugins.engine import census
 from nova_ha_plugins.engine import context
 from nova_ha_plugins.engine import coordination
 from nova_ha_plugins.engine import following
 from nova_ha_plugins.engine import loop
+from nova_ha_plugins.engine import metrics
 from nova_ha_plugins.engine import probe
 from nova_ha_plugins.engine import standing
 from nova_ha_plugins.fencing import door as fencing_door
@@ -39,7 +41,10 @@ _LAST_CALLS = 50.0
 
 
 def build(
-    conf: cfg.ConfigOpts, store: store_api.Store, lease: values.Lease
+    conf: cfg.ConfigOpts,
+    store: store_api.Store,
+    lease: values.Lease,
+    levels: context.Levels,
 ) -> context.Context:
     """Return a context whose doors lead to the real outside."""
     return context.Context(
@@ -55,6 +60,7 @@ def build(
         settings=context.settings_from(conf),
         lease=lease,
         monotonic=time.monotonic,
+        levels=levels,
     )
 
 
@@ -96,6 +102,9 @@ class EngineService(cotyledon.Service):
             lambda: self._is_warm(eyes),
             _end_now,
         )
+        self._metrics = metrics.open_metrics(
+            self.conf, lambda: stands.lease is not None, self._stop
+        )
         locks.start()
         keeper = threading.Thread(
             target=stands.keep,
@@ -123,6 +132,7 @@ class EngineService(cotyledon.Service):
             self._open_again(stands, eyes)
             try:
                 eyes.look(liveness.read(), time.monotonic())
+                self._metrics.turned()
             except errors.AWAY as error:
                 # What was not heard meanwhile is for the detector to judge.
                 LOG.debug('The heartbeats could not be read: %s', error)
@@ -148,7 +158,7 @@ class EngineService(cotyledon.Service):
         stands: standing.Standing,
         eyes: loop.Eyes,
     ) -> None:
-        ctx = build(self.conf, store, lease)
+        ctx = build(self.conf, store, lease, self._metrics)
         pool, readers = (
             futures.ThreadPoolExecutor(
                 max(8, self.conf.engine.fence_workers * 2),
@@ -160,12 +170,15 @@ class EngineService(cotyledon.Service):
         follows = following.Following(
             self.conf, lease, self.conf.engine.host or socket.gethostname()
         )
+        census.start(self.conf, ctx.stopping)
         try:
             while not self._stop.is_set():
                 self._open_again(stands, eyes)
                 began = stands.round_began = time.monotonic()
-                self._round(engine)
+                done = self._round(engine)
                 took = time.monotonic() - began
+                if done:
+                    self._metrics.turned(took)
                 stands.round_began = None
                 self._stop.wait(max(0.05, ctx.settings.interval - took))
         except values.LeaseLost as error:
@@ -177,7 +190,8 @@ class EngineService(cotyledon.Service):
         pool.shutdown(wait=True)
 
     @staticmethod
-    def _round(engine: loop.Engine) -> None:
+    def _round(engine: loop.Engine) -> bool:
+        """Return whether it came to its end."""
         try:
             engine.round()
         except values.LeaseLost:
@@ -186,6 +200,8 @@ class EngineService(cotyledon.Service):
             # Whatever went wrong, the process must live to try again:
             # nothing else would recover the hosts meanwhile.
             LOG.exception('A round failed; the next one begins anew')
+            return False
+        return True
 
     def _end(
         self,

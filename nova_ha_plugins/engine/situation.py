@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What is true of the cloud right now, read from the store in one look."""
+
+import collections
+from collections.abc import Callable
+from collections.abc import Mapping
+import dataclasses
+import threading
+import time
+import typing
+
+from oslo_config import cfg
+from oslo_log import log
+
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import levels
+from nova_ha_plugins.recovery import views
+from nova_ha_plugins.store import api as store_api
+from nova_ha_plugins.store import errors
+from nova_ha_plugins.store import liveness as store_liveness
+from nova_ha_plugins.store import values
+
+LOG = log.getLogger(__name__)
+
+_WATCHER = 'watcher:'
+# What is older than this many looks is not told any more.
+_STALE_LOOKS = 4
+
+
+class Store(typing.Protocol):
+    """The part of the store that a look needs."""
+
+    def now(self) -> float: ...
+    def open_incidents(self) -> tuple[incident.Incident, ...]: ...
+    def host_records(self) -> tuple[values.HostRecord, ...]: ...
+    def arm_state(self) -> values.ArmState: ...
+    def engine_status(self) -> dict[str, typing.Any]: ...
+    def census(self) -> values.Census | None: ...
+
+
+class Liveness(typing.Protocol):
+    """The part of the liveness store that a look needs."""
+
+    def read(self) -> tuple[views.Beat, ...]: ...
+    def read_healths(self) -> tuple[views.HostHealth, ...]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """One look at the store. None is what nobody ever said.
+
+    :ivar engine_age: seconds since the acting engine reported.
+    :ivar sight: how well it saw then.
+    :ivar lag: seconds since the newest heartbeat of anybody.
+    :ivar heard: hosts whose heartbeat is in time; ``silent`` those whose is
+        not.
+    :ivar fencing: hosts by what is known of their power device.
+    :ivar fence_check_age: since the one that was read longest ago.
+    :ivar degraded: hosts by the channel that says that something is wrong.
+    :ivar watchers: what each watcher said last, by its name.
+    """
+
+    standing: levels.Standing
+    armed: bool
+    engine_age: float | None
+    sight: str
+    loop_late: float | None
+    lag: float | None
+    heard: int
+    silent: int
+    fencing: Mapping[str, int]
+    fence_check_age: float | None
+    degraded: Mapping[str, int]
+    watchers: Mapping[str, views.HostHealth]
+    census: values.Census | None
+    evacuations_limit: int
+
+
+class Reader:
+    """Looks at the store again and again, and keeps the last look."""
+
+    def __init__(
+        self,
+        store: Store,
+        liveness: Liveness,
+        timeout: float,
+        evacuations_limit: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Nothing is read before the first look.
+
+        :param timeout: silence from which a heartbeat is missing.
+        """
+        self._store = store
+        self._liveness = liveness
+        self._timeout = timeout
+        self._limit = evacuations_limit
+        self._monotonic = monotonic
+        self._seen: tuple[float, Situation] | None = None
+        self._keep = float('inf')
+        self._away = False
+
+    def latest(self) -> Situation | None:
+        """Return the last look, None if it is too old to be told."""
+        seen = self._seen
+        if seen is None or self._monotonic() - seen[0] > self._keep:
+            return None
+        return seen[1]
+
+    def run(self, stop: threading.Event, interval: float) -> None:
+        """Look again and again until told to stop: the work of a thread."""
+        self._keep = _STALE_LOOKS * interval
+        while not stop.is_set():
+            self.turn()
+            stop.wait(interval)
+
+    def turn(self) -> None:
+        """Look once; a store that is away leaves the look before."""
+        try:
+            self._seen = self._monotonic(), self.look()
+        except errors.AWAY as error:
+            if not self._away:
+                LOG.warning(
+                    'Prometheus is told nothing of hosts and incidents: the '
+                    'store does not answer: %s',
+                    error,
+                )
+            self._away = True
+            return
+        except Exception:
+            LOG.exception('What Prometheus is told could not be read')
+            return
+        if self._away:
+            LOG.info('Prometheus is told of hosts and incidents again')
+            self._away = False
+
+    def look(self) -> Situation:
+        """Return what is true now.
+
+        :raises errors.AWAY: the store does not say.
+        """
+        store = self._store
+        status = store.engine_status()
+        beats = self._liveness.read()
+        healths = self._liveness.read_healths()
+        records = store.host_records()
+        now = store.now()
+        ages = [max(0.0, beat.age) for beat in beats]
+        heard = sum(age < self._timeout for age in ages)
+        checked = [r.verified_at for r in records if r.verified_at]
+        return Situation(
+            standing=levels.standing(store.open_incidents()),
+            armed=store.arm_state().armed,
+            engine_age=status.get('age'),
+            sight=status.get('sight', ''),
+            loop_late=status.get('loop_late'),
+            lag=min(ages, default=None),
+            heard=heard,
+            silent=len(ages) - heard,
+            fencing=collections.Counter(r.map_state for r in records),
+            fence_check_age=(
+                max(0.0, now - min(checked)) if checked else None
+            ),
+            degraded=_degraded(healths),
+            watchers={
+                each.channel.removeprefix(_WATCHER): each
+                for each in healths
+                if each.channel.startswith(_WATCHER)
+            },
+            census=store.census(),
+            evacuations_limit=self._limit,
+        )
+
+
+def _degraded(healths: tuple[views.HostHealth, ...]) -> dict[str, int]:
+    """Return how many hosts say of which kind of channel that it is ill."""
+    ill = {
+        (each.channel.partition(':')[0], each.host)
+        for each in healths
+        if each.host and not each.ok
+    }
+    return dict(collections.Counter(channel for channel, _ in ill))
+
+
+def open_reader(conf: cfg.ConfigOpts) -> Reader:
+    """Return a reader of the store that the configuration names."""
+    return Reader(
+        store_api.open_store(conf),
+        store_liveness.open_liveness(conf),
+        conf.nova_ha.heartbeat_timeout,
+        conf.evacuation.max_open,
+    )
