@@ -25,6 +25,7 @@ FOREIGN = {
     ('keystone_authtoken', 'auth_type'),
     ('notifications', 'notification_format'),
     ('notifications', 'notify_on_state_change'),
+    ('oslo_messaging_notifications', 'topics'),
     ('polling', 'enable_notifications'),
 }
 

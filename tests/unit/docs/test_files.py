@@ -16,6 +16,7 @@ from tests.unit.docs import test_commands
 
 ROOT = test_commands.ROOT
 ETC = ROOT / 'etc' / 'nova-ha'
+DATA = ROOT / 'ceilometer_pollsters' / 'data'
 
 
 def parse(path):
@@ -56,14 +57,20 @@ class TestUnits(unittest.TestCase):
                 program = pathlib.Path(words[0]).name
                 self.assertIn(
                     program,
-                    scripts | {'ceilometer-polling', 'waitress-serve'},
+                    scripts
+                    | {
+                        'ceilometer-agent-notification',
+                        'ceilometer-polling',
+                        'waitress-serve',
+                    },
                 )
 
-        self.assertEqual(4, len(units))
+        self.assertEqual(6, len(units))
 
     def test_polling_units_name_namespaces_that_have_pollsters(self):
         for name, namespace in (
             ('ceilometer-polling-ha', 'ha'),
+            ('ceilometer-polling-ha-host', 'ha_host'),
             ('ceilometer-polling-ha-central', 'ha_central'),
         ):
             command = parse(ETC / f'{name}.service')['Service']['ExecStart']
@@ -86,7 +93,10 @@ class TestSamples(unittest.TestCase):
     def test_our_groups_have_only_options_that_exist(self):
         known = {
             group.name: {opt.dest for opt in listed}
-            for group, listed in opts.list_plugin_opts()
+            for group, listed in (
+                *opts.list_plugin_opts(),
+                *opts.list_host_opts(),
+            )
         }
         for path in sorted(ETC.glob('ceilometer-*.conf.sample')):
             sample = parse(path)
@@ -104,9 +114,7 @@ class TestSamples(unittest.TestCase):
         )
 
     def test_heartbeats_come_more_than_twice_per_timeout(self):
-        with open(
-            ROOT / 'ceilometer_pollsters' / 'data' / 'polling_ha.yaml'
-        ) as stream:
+        with open(DATA / 'polling_ha.yaml') as stream:
             source = yaml.safe_load(stream)['sources'][0]
         timeout = next(
             opt.default
@@ -116,6 +124,55 @@ class TestSamples(unittest.TestCase):
         )
 
         self.assertLess(source['interval'], timeout / 2)
+
+
+class TestAgents(unittest.TestCase):
+    """Which agent reads what, by the samples."""
+
+    def sample(self, name):
+        return parse(ETC / f'ceilometer-{name}.conf.sample')
+
+    def topics(self, name):
+        listed = self.sample(name)['oslo_messaging_notifications']['topics']
+        return set(listed.split(','))
+
+    def test_each_unit_reads_a_file_that_has_a_sample(self):
+        for unit in ETC.glob('ceilometer-*.service'):
+            command = parse(unit)['Service']['ExecStart']
+            (name,) = re.findall(r'/etc/ceilometer/(\S+-ha\S*)', command)
+            self.assertTrue((ETC / f'{name}.sample').exists(), name)
+
+    def test_heartbeats_are_read_by_our_agent_and_nobody_else(self):
+        self.assertEqual({'nova_ha'}, self.topics('ha'))
+        self.assertEqual({'nova_ha'}, self.topics('ha-notification'))
+        for name in ('ha-host', 'ha-central'):
+            self.assertEqual({'nova_ha', 'notifications'}, self.topics(name))
+
+    def test_no_agent_of_ours_waits_for_gnocchi(self):
+        for name in ('pipeline_ha.yaml', 'event_pipeline_ha.yaml'):
+            self.assertNotIn(
+                'gnocchi:', (DATA / name).read_text(), 'it may hang'
+            )
+
+    def test_every_file_that_an_agent_is_told_to_read_is_shipped(self):
+        own = self.sample('ha-notification')
+        for name in (
+            own['DEFAULT']['pipeline_cfg_file'],
+            own['DEFAULT']['event_pipeline_cfg_file'],
+            self.sample('ha')['polling']['cfg_file'],
+            self.sample('ha-host')['polling']['cfg_file'],
+            self.sample('ha-central')['polling']['cfg_file'],
+        ):
+            self.assertTrue((DATA / name).exists(), name)
+
+    def test_sources_that_may_not_wait_for_each_other_have_own_intervals(self):
+        with open(DATA / 'polling_ha_host.yaml') as stream:
+            intervals = [
+                source['interval']
+                for source in yaml.safe_load(stream)['sources']
+            ]
+
+        self.assertEqual([5, 10, 60], intervals)
 
 
 class TestNamedFiles(unittest.TestCase):
