@@ -94,7 +94,7 @@ def announce(
                 service_uuid=host.service_uuid,
                 silent_for=host.silent_for,
                 repeated=repeated,
-                channels=host.degraded if kind == Kind.DEGRADED else (),
+                channels=_named(state, host, kind),
             )
 
 
@@ -114,6 +114,15 @@ def _news(
     if host.verdict == Liveness.UP and sight == Sight.CLEAR:
         return _worry(state.worries.get(host.host), host, at, rules)
     return None, False
+
+
+def _named(state: State, host: HostLook, kind: Kind) -> tuple[str, ...]:
+    if kind == Kind.DEGRADED:
+        return host.degraded
+    worry = state.worries.get(host.host)
+    if kind != Kind.UP or worry is None or host.host in state.announced:
+        return ()
+    return tuple(sorted(worry.channels))
 
 
 def _worry(

@@ -133,7 +133,7 @@ class Announcement:
 
     :ivar verdict: the host's own at that moment.
     :ivar repeated: it was told before and still is so.
-    :ivar channels: of a degraded host, what is wrong.
+    :ivar channels: what is wrong with a degraded host, or was until now.
     """
 
     kind: Kind
