@@ -9,7 +9,8 @@ notifier and evaluator stand beside them.
 
 Files are in ``<directory>/telemetry``. From ``telemetry.settings`` the keys
 ``nova_ha`` (more options of that group), ``evaluator`` (false leaves aodh's
-evaluator out) and ``debug`` are used.
+evaluator out), ``evaluation_interval`` (seconds, by default 5) and ``debug``
+are used.
 
 A host that is ``off`` or ``hung`` has its agent stopped, and none of its
 heartbeats is on its way any more when the control request is answered.
@@ -86,6 +87,8 @@ auth_mode = keystone
 paste_config = {directory}/aodh-paste.ini
 [database]
 connection = sqlite:///{directory}/aodh.sqlite
+[evaluator]
+evaluation_interval = {evaluation_interval}
 [oslo_policy]
 enforce_scope = true
 [keystone_authtoken]
@@ -200,6 +203,7 @@ class Files:
             directory=self.directory,
             auth_url=auth_url,
             region=self.plan['region'],
+            evaluation_interval=self.settings.get('evaluation_interval', 5),
             credentials=CREDENTIALS.format(
                 auth_url=auth_url,
                 username='aodh',
