@@ -11,6 +11,8 @@ HYPERVISOR = 'nova_compute'
 SERVER = 'instance'
 DISK = 'host_disk'
 INTERFACE = 'host_network_interface'
+# What belongs to no host but to the service as a whole.
+SERVICE = 'generic'
 
 # Of this package; never changes, or every host would be another resource.
 _NAMESPACE = uuid.UUID('e11f4ea5-6208-4c1f-b998-aff1ed0cf57a')
@@ -148,7 +150,98 @@ METERS: tuple[Meter, ...] = (
         'not. One per disk.',
         opt_in=True,
     ),
+    *(
+        Meter(
+            f'instance_ha.recovery.{stage}',
+            's',
+            HYPERVISOR,
+            'ha_central',
+            f'Of each recovery of the host: {text}. At the time at which '
+            'that ended.',
+        )
+        for stage, text in (
+            ('detect', 'from its last heartbeat to the incident'),
+            (
+                'corroborate',
+                'from the incident until every channel was silent for long '
+                'enough',
+            ),
+            ('hold', 'how long gates held it'),
+            ('fence', 'from the decision to the proof that it is off'),
+            ('force_down', 'from that proof until nova had it forced down'),
+            (
+                'first_server',
+                'from its last heartbeat to its first server elsewhere',
+            ),
+            (
+                'last_server',
+                'from its last heartbeat to its last server elsewhere',
+            ),
+        )
+    ),
+    Meter(
+        'instance_ha.recovery.servers.recovered',
+        'server',
+        HYPERVISOR,
+        'ha_central',
+        'Servers of the host that run elsewhere at the end of a recovery.',
+    ),
+    Meter(
+        'instance_ha.recovery.servers.parked',
+        'server',
+        HYPERVISOR,
+        'ha_central',
+        'Servers of the host that wait for an operator at the end of a '
+        'recovery.',
+    ),
+    Meter(
+        'instance_ha.recovery.false_suspicion',
+        '1',
+        HYPERVISOR,
+        'ha_central',
+        '1 when the host was suspected and lived; "count" is how often.',
+    ),
+    Meter(
+        'instance_ha.engine.age',
+        's',
+        SERVICE,
+        'ha_central',
+        'Time since the acting engine reported to the store.',
+    ),
+    Meter(
+        'instance_ha.incidents.open',
+        'incident',
+        SERVICE,
+        'ha_central',
+        'Incidents that are not closed.',
+    ),
+    Meter(
+        'instance_ha.servers.protected',
+        'server',
+        SERVICE,
+        'ha_central',
+        'Servers of the cloud that would be recovered; where [metrics] port '
+        'is set, which makes the engine count them.',
+    ),
+    Meter(
+        'instance_ha.servers.unprotected',
+        'server',
+        SERVICE,
+        'ha_central',
+        'Servers of the cloud that would not be.',
+    ),
 )
+
+_BY_NAME = {meter.name: meter for meter in METERS}
+
+
+def of(name: str) -> Meter:
+    """Return the meter of a name."""
+    return _BY_NAME[name]
+
+
+# The service as a resource.
+SERVICE_ID = str(uuid.uuid5(_NAMESPACE, 'service'))
 
 
 def host_id(host: str, service_uuid: str = '') -> str:
