@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What ``tools/simulate`` runs: random faults, a story, a planted bug, all.
+"""What ``tools/simulate`` runs: random faults, a story, the detector, all.
 
 Without an option 1000 random clouds with random faults are played.
 """
@@ -11,6 +11,7 @@ import os
 import sys
 import time
 
+from tests.scenarios import detector_report
 from tests.scenarios import expectations
 from tests.scenarios import golden
 from tests.scenarios import invariants
@@ -45,9 +46,22 @@ def _parser() -> argparse.ArgumentParser:
         action='store_true',
         help='play all stories, crashes, bugs and seeds, and count',
     )
-    add('--json', action='store_true', help='the last line of it as JSON')
+    add(
+        '--json',
+        action='store_true',
+        help='the last line of that, or of --detector, as JSON',
+    )
     add('--story', metavar='NAME', help='play a story and tell it')
     add('--mutation', metavar='NAME', help='plant a bug and look for it')
+    add(
+        '--detector',
+        action='store_true',
+        help='how soon hosts that die are found, and how often ones that '
+        'live are taken for dead, beside other detectors',
+    )
+    add('--years', type=float, default=detector_report.YEARS, metavar='N')
+    add('--hosts', type=int, default=detector_report.HOSTS, metavar='N')
+    add('--seed', type=int, default=detector_report.SEED, metavar='N')
     add(
         '--golden',
         nargs='*',
@@ -76,6 +90,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if options.search:
         return _search(options.search)
+    if options.detector:
+        return detector_report.everything(
+            options.years, options.hosts, options.seed, options.json
+        )
     if options.report:
         return report.everything(
             options.first,
