@@ -263,13 +263,13 @@ def _of_engine(seen: situation.Situation) -> Iterator[core.Metric]:
         'watcher_age_seconds',
         'Since a watcher last looked at the heartbeats',
         'watcher',
-        {name: each.age for name, each in seen.watchers.items()},
+        {each.name: each.age for each in seen.watchers},
     )
     yield _family(
         'watcher_sees',
         '1 while a watcher sees the hosts, 0 while it is blind',
         'watcher',
-        {name: int(each.ok) for name, each in seen.watchers.items()},
+        {each.name: int(each.clear) for each in seen.watchers},
     )
 
 

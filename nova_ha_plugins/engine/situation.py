@@ -13,6 +13,7 @@ import typing
 from oslo_config import cfg
 from oslo_log import log
 
+from nova_ha_plugins.recovery import health
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import levels
 from nova_ha_plugins.recovery import views
@@ -23,7 +24,6 @@ from nova_ha_plugins.store import values
 
 LOG = log.getLogger(__name__)
 
-_WATCHER = 'watcher:'
 # What is older than this many looks is not told any more.
 _STALE_LOOKS = 4
 
@@ -57,8 +57,9 @@ class Situation:
         not.
     :ivar fencing: hosts by what is known of their power device.
     :ivar fence_check_age: since the one that was read longest ago.
-    :ivar degraded: hosts by the channel that says that something is wrong.
-    :ivar watchers: what each watcher said last, by its name.
+    :ivar degraded: hosts by the kind of channel that says that something is
+        wrong.
+    :ivar watchers: each that ever looked, as it last said of itself.
     """
 
     standing: levels.Standing
@@ -72,9 +73,23 @@ class Situation:
     fencing: Mapping[str, int]
     fence_check_age: float | None
     degraded: Mapping[str, int]
-    watchers: Mapping[str, views.HostHealth]
+    watchers: tuple[health.Watch, ...]
     census: values.Census | None
     evacuations_limit: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What the operator configured.
+
+    :ivar timeout: silence from which a heartbeat is missing.
+    :ivar patience: the same for what is said of the health of a host.
+    :ivar evacuations: how many may be open at once.
+    """
+
+    timeout: float
+    patience: float
+    evacuations: int
 
 
 class Reader:
@@ -84,18 +99,13 @@ class Reader:
         self,
         store: Store,
         liveness: Liveness,
-        timeout: float,
-        evacuations_limit: int,
+        limits: Limits,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is read before the first look.
-
-        :param timeout: silence from which a heartbeat is missing.
-        """
+        """Nothing is read before the first look."""
         self._store = store
         self._liveness = liveness
-        self._timeout = timeout
-        self._limit = evacuations_limit
+        self._limits = limits
         self._monotonic = monotonic
         self._seen: tuple[float, Situation] | None = None
         self._keep = float('inf')
@@ -147,7 +157,7 @@ class Reader:
         records = store.host_records()
         now = store.now()
         ages = [max(0.0, beat.age) for beat in beats]
-        heard = sum(age < self._timeout for age in ages)
+        heard = sum(age < self._limits.timeout for age in ages)
         checked = [r.verified_at for r in records if r.verified_at]
         return Situation(
             standing=levels.standing(store.open_incidents()),
@@ -162,25 +172,23 @@ class Reader:
             fence_check_age=(
                 max(0.0, now - min(checked)) if checked else None
             ),
-            degraded=_degraded(healths),
-            watchers={
-                each.channel.removeprefix(_WATCHER): each
-                for each in healths
-                if each.channel.startswith(_WATCHER)
-            },
+            degraded=_degraded(healths, self._limits.patience),
+            watchers=health.watches(healths),
             census=store.census(),
-            evacuations_limit=self._limit,
+            evacuations_limit=self._limits.evacuations,
         )
 
 
-def _degraded(healths: tuple[views.HostHealth, ...]) -> dict[str, int]:
-    """Return how many hosts say of which kind of channel that it is ill."""
+def _degraded(
+    healths: tuple[views.HostHealth, ...], patience: float
+) -> dict[str, int]:
+    """Return on how many hosts something is wrong, by kind of channel."""
     ill = {
-        (each.channel.partition(':')[0], each.host)
-        for each in healths
-        if each.host and not each.ok
+        (row.channel.partition(':')[0], host)
+        for host, rows in health.unwell(healths, patience).items()
+        for row in rows
     }
-    return dict(collections.Counter(channel for channel, _ in ill))
+    return dict(collections.Counter(kind for kind, _ in ill))
 
 
 def open_reader(conf: cfg.ConfigOpts) -> Reader:
@@ -188,6 +196,9 @@ def open_reader(conf: cfg.ConfigOpts) -> Reader:
     return Reader(
         store_api.open_store(conf),
         store_liveness.open_liveness(conf),
-        conf.nova_ha.heartbeat_timeout,
-        conf.evacuation.max_open,
+        Limits(
+            conf.nova_ha.heartbeat_timeout,
+            conf.nova_ha.health_timeout,
+            conf.evacuation.max_open,
+        ),
     )

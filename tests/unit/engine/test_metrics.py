@@ -20,6 +20,9 @@ from tests.unit.recovery import examples
 from tests.unit.recovery import test_levels
 
 
+LIMITS = situation.Limits(timeout=6.0, patience=60.0, evacuations=32)
+
+
 class Clock:
     now = 100.0
 
@@ -79,6 +82,7 @@ class Liveness:
                 ('a', 'storage:/two', False, 1.0),
                 ('b', 'storage:/one', False, 1.0),
                 ('b', 'libvirt', True, 1.0),
+                ('b', 'told:down', False, 1.0),
             )
         )
 
@@ -154,7 +158,7 @@ class SituationTest(MetricsTestCase):
         super().setUp()
         self.store = Store()
         self.reader = situation.Reader(
-            self.store, Liveness(), 6.0, 32, self.clock
+            self.store, Liveness(), LIMITS, self.clock
         )
         self.metrics.show(self.reader)
 
@@ -184,6 +188,7 @@ class SituationTest(MetricsTestCase):
             (1000.0, 'fence_check_age_seconds', {}),
             (2, 'hosts_degraded', {'channel': 'storage'}),
             (None, 'hosts_degraded', {'channel': 'libvirt'}),
+            (None, 'hosts_degraded', {'channel': 'told'}),
             (1, 'incidents_open', {'phase': 'held'}),
             (0, 'incidents_open', {'phase': 'fencing'}),
             (1, 'incidents_held', {'code': 'storm'}),
@@ -257,7 +262,7 @@ class OpenTest(unittest.TestCase):
 
     def test_prometheus_can_read_the_answer(self):
         found = metrics.Metrics()
-        reader = situation.Reader(Store(), Liveness(), 6.0, 32)
+        reader = situation.Reader(Store(), Liveness(), LIMITS)
         reader.turn()
         found.show(reader)
         server, thread = metrics.prometheus_client.start_http_server(
