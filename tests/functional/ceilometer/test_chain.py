@@ -9,8 +9,11 @@ from ceilometer.polling import manager
 from ceilometer import publisher
 from stevedore import extension
 
+from ceilometer_pollsters import meters
 from ceilometer_pollsters import publisher as our_publisher
+from nova_ha_plugins.recovery import health
 from nova_ha_plugins.store import liveness
+from nova_ha_plugins.store import values
 from tests.functional import telemetry
 
 
@@ -54,6 +57,12 @@ class ChainTest(unittest.TestCase):
         telemetry.wait_for(
             lambda: len(cls.store.read()) == 3, 'all hosts are heard'
         )
+        telemetry.wait_for(
+            lambda: any(
+                each.clear for each in health.watches(cls.store.read_healths())
+            ),
+            'the watcher sees',
+        )
 
     def setUp(self):
         self.heard.events.clear()
@@ -74,11 +83,15 @@ class ChainTest(unittest.TestCase):
             ['local_node'], [ext.name for ext in agent.discoveries]
         )
 
-    def test_the_central_agent_loads_both_meters_and_the_fleet(self):
+    def test_the_central_agent_loads_its_meters_and_the_fleet(self):
         agent = manager.AgentManager(0, self.central, ['ha_central'])
 
         self.assertEqual(
-            ['hypervisor.liveness.age', 'hypervisor.liveness.up'],
+            sorted(
+                each.name
+                for each in meters.METERS
+                if each.namespace == 'ha_central'
+            ),
             sorted(ext.name for ext in agent.extensions),
         )
         self.assertEqual(['nova-ha-fleet'], agent.discover(['ha_fleet']))
@@ -130,6 +143,10 @@ class ChainTest(unittest.TestCase):
         )
         self.assertGreaterEqual(traits['silent_for'], 3.0)
         self.assertIn('No heartbeat for', traits['reason'])
+        self.assertIn("'cmp-2' was last heard", traits['evidence'])
+        self.assertEqual(
+            1, len(self.heard.of('compute.host.suspected', 'cmp-2'))
+        )
         self.assertEqual(last, self.sequence('cmp-2'))
         for other in ('cmp-1', 'cmp-3'):
             self.assertEqual([], self.heard.of('compute.host.down', other))
@@ -138,6 +155,32 @@ class ChainTest(unittest.TestCase):
         telemetry.wait_for(
             lambda: self.heard.of('compute.host.up', 'cmp-2'), 'its return'
         )
+
+    def test_a_probe_that_complains_is_an_event_and_no_death(self):
+        trouble = values.Health('cmp-1', 'libvirt', False, 0.0, 'no answer')
+        self.store.healths([trouble])
+        self.addCleanup(
+            self.store.healths, [values.Health('cmp-1', 'libvirt', True)]
+        )
+        traits = telemetry.wait_for(
+            lambda: self.heard.of('compute.host.degraded', 'cmp-1'),
+            'word of the trouble',
+        )[0]
+
+        self.assertIn("libvirt not well, 'no answer'", traits['evidence'])
+        self.assertEqual([], self.heard.of('compute.host.down', 'cmp-1'))
+
+    def test_the_watcher_leaves_word_of_its_looks(self):
+        (watch,) = telemetry.wait_for(
+            lambda: [
+                each
+                for each in health.watches(self.store.read_healths())
+                if each.clear and each.age < 2.0
+            ],
+            'a watcher that sees',
+        )
+
+        self.assertEqual(('controller', 3), (watch.name, watch.hosts))
 
     def test_hung_is_silent_as_well_and_a_new_boot_has_a_new_id(self):
         self.addCleanup(self.power, 'cmp-3', 'on')
