@@ -308,6 +308,41 @@ class Jump(Fault):
         return clock.ahead(self.world.plan, self.variant) != 0.0
 
 
+class DiskFull(Fault):
+    """Has the disks of all guests of a host be full: who writes is paused."""
+
+    needs_power = True
+    _file = '/run/lab-disk-full'
+
+    def check(self) -> None:
+        if self.host.kind != planning.REAL:
+            raise planning.LabError(
+                f"'{self.host.name}' is a fake host: its guests have no disks"
+            )
+
+    def cause(self) -> None:
+        self.world.hosts.run(self.host, ['touch', self._file])
+
+    def heal(self) -> None:
+        """Let the guests go on that were paused for it."""
+        if not self.is_on:
+            return
+        self.world.hosts.run(self.host, ['rm', '-f', self._file])
+        names = self._virsh('list', '--name', '--state-paused').split()
+        for name in names:
+            if 'I/O error' in self._virsh('domstate', '--reason', name):
+                self._virsh('resume', name)
+
+    def _virsh(self, *words: str) -> str:
+        return self.world.hosts.run(self.host, ['virsh', *words]).stdout
+
+    def holds(self) -> bool:
+        if not self.is_on:
+            return False
+        found = self.world.hosts.run(self.host, ['test', '-e', self._file])
+        return found.returncode == 0
+
+
 class Bmc(Fault):
     """Has a BMC lie, ignore commands, fail or hang, over both protocols."""
 

@@ -5,12 +5,11 @@ Those that keep time for others, and those that ask them, can also have their
 clock jump while they run.
 """
 
-import os
 import pathlib
 import struct
-import subprocess
 
 from lab import plan as planning
+from lab import preload
 
 OFFSET = 'LAB_CLOCK_OFFSET'
 JUMP = 'LAB_CLOCK_FILE'
@@ -35,7 +34,10 @@ def environment(plan: planning.Plan, seconds: float) -> dict[str, str]:
     """
     if not seconds:
         return {}
-    return {'LD_PRELOAD': str(_library(plan)), OFFSET: f'{seconds:.3f}'}
+    return {
+        'LD_PRELOAD': str(preload.library(plan, 'clock')),
+        OFFSET: f'{seconds:.3f}',
+    }
 
 
 def may_jump(plan: planning.Plan, service: str) -> dict[str, str]:
@@ -48,7 +50,7 @@ def may_jump(plan: planning.Plan, service: str) -> dict[str, str]:
     file = _file(plan, service)
     if not file.exists():
         jump(plan, service, 0.0)
-    return {'LD_PRELOAD': str(_library(plan)), JUMP: str(file)}
+    return {'LD_PRELOAD': str(preload.library(plan, 'clock')), JUMP: str(file)}
 
 
 def jump(plan: planning.Plan, service: str, seconds: float) -> None:
@@ -69,25 +71,3 @@ def ahead(plan: planning.Plan, service: str) -> float:
 
 def _file(plan: planning.Plan, service: str) -> pathlib.Path:
     return plan.path('run', 'clock', service)
-
-
-def _library(plan: planning.Plan) -> pathlib.Path:
-    """Return what is to be loaded first; compiled once in a lab."""
-    library = plan.path('run', 'clock', 'clock.so')
-    if library.exists():
-        return library
-    source = pathlib.Path(__file__).with_name('clock.c')
-    making = library.with_suffix(f'.{os.getpid()}')
-    made = subprocess.run(
-        ['gcc', '-shared', '-fPIC', '-O1', '-Wall', '-o', making, source],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if made.returncode:
-        raise planning.LabError(
-            f"'{source}' cannot be compiled, so no clock can be wrong: "
-            f'{made.stderr.strip()}'
-        )
-    making.replace(library)
-    return library

@@ -70,6 +70,7 @@ _FAMILIES = (
         for agent in breakages.AGENTS
     ),
     _family('clock', ('nova-compute', 'ceilometer-polling'), breakages.Clock),
+    _family('disk', ('full',), breakages.DiskFull),
     _family('jump', clock.MAY_JUMP, breakages.Jump),
     _family(
         'bmc', [each for each in bmc.FAULTS if each != bmc.SLOW], breakages.Bmc

@@ -13,6 +13,7 @@ import uuid
 from lab import control
 from lab import nova
 from lab import plan as planning
+from lab import preload
 from lab import processes
 from lab import telemetry
 
@@ -225,4 +226,10 @@ def _agents(
         }
     if host.kind == planning.REAL:
         agents['nova-compute']['after'] = _SOCKET
+        # It hands this on to QEMU, and nothing else of its own.
+        disk = str(preload.library(plan, 'disk'))
+        agents['libvirtd']['environment'] = {
+            **environment(),
+            'LD_PRELOAD': disk,
+        }
     return agents

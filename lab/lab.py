@@ -4,6 +4,7 @@
 import collections.abc
 import concurrent.futures
 import contextlib
+import dataclasses
 import fcntl
 import pathlib
 import shutil
@@ -72,6 +73,18 @@ class Lab:
         self.say('Hosts')
         for host in self.plan.hosts:
             self.hosts.power_on(host)
+
+    def change_liveness(self, liveness: str) -> None:
+        """Keep heartbeats elsewhere from now on; engines are to be started.
+
+        :param liveness: one of plan.LIVENESS.
+        """
+        self.plan = dataclasses.replace(self.plan, liveness=liveness)
+        planning.save(self.plan)
+        self.telemetry = telemetry.Telemetry(
+            self.plan, self.processes, self.say
+        )
+        self.telemetry.start_again()
 
     def down(self) -> None:
         """End everything; files stay.

@@ -37,6 +37,7 @@ PORTS = {
     'aodh': 8042,
     'webhook': 8043,
     'redis': 6379,
+    'receiver': 8099,
 }
 # Their addresses end in 11 to 254.
 MOST_HOSTS = 244

@@ -74,6 +74,26 @@ class Telemetry:
         processes.start(metricd(plan))
         processes.start(daemon(plan, processes, 'aodh-evaluator'))
 
+    def start_again(self) -> None:
+        """Have whoever keeps or reads heartbeats do it as the plan says.
+
+        The engines are not among them: they are started by themselves.
+        """
+        plan, processes = self._plan, self._processes
+        self.write_files()
+        services = [
+            notification(plan, processes, HA_NOTIFICATION),
+            *(watcher(plan, processes, name) for name in WATCHERS),
+            daemon(plan, processes, 'aodh-evaluator'),
+        ]
+        for service in services:
+            processes.stop(service.name)
+        if plan.liveness == 'redis':
+            services.insert(0, redis.service(plan))
+        else:
+            processes.stop(redis.NAME)
+        processes.start_all(services)
+
     def write_files(self) -> None:
         """Write what the services read; the databases are there already."""
         engine.write_conf(self._plan)

@@ -253,6 +253,7 @@ LONG = (
     r'test_breaking\.BmcTest\.test_both_protocols',
     r'test_engines\.(Alone|Cut|Standstill)Test',
     r'test_progress\.',
+    r'test_telemetry\.(?!NotificationTest)',
     r'test_power\.(NamesDiffer|OwnDisks|TwoHosts|WithoutGnocchi)Test',
     r'test_still_alive\.(Agent|Bmc|Database|ManagementNetwork|OwnReach|'
     r'Return)Test',

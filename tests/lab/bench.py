@@ -83,12 +83,14 @@ class LabTest(unittest.TestCase):
     """A story: something breaks, and what we owe the operator.
 
     :cvar storage: where the disks of the servers are.
+    :cvar liveness: where the heartbeats are kept.
     :cvar settings: options of nova-ha.conf, over those of the lab.
     :cvar armed: whether the engine may act.
     :cvar engines: how many engines run.
     """
 
     storage = 'shared'
+    liveness = 'sql'
     armed = True
     engines = 1
     settings: typing.ClassVar[dict[str, dict[str, object]]] = {}
@@ -103,6 +105,9 @@ class LabTest(unittest.TestCase):
         self._restore()
         if planning.load(self.plan.directory).storage != self.storage:
             self._change_storage()
+        if self.lab.plan.liveness != self.liveness:
+            self.lab.change_liveness(self.liveness)
+            self.plan = self.lab.plan
         self._forget()
         self.servers: dict[str, operator.Wanted] = {}
         self.began = time.time()

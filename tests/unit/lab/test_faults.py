@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every fault is known before it is caused, and everything heals."""
 
+import mmap
 import pathlib
+import struct
 import tempfile
 import unittest
 
 from lab import breakages
+from lab import clock
 from lab import faults
 from lab import plan as planning
 from lab import processes
@@ -58,6 +61,21 @@ class TestFaults(unittest.TestCase):
         self.assertEqual(['power cmp-1'], active)
         self.assertEqual([], self.faults.active())
         self.assertEqual(set(), self.hosts.off)
+
+    def test_a_clock_jumps_as_the_service_runs_and_jumps_back(self):
+        clock.jump(self.plan, 'mariadb', 0.0)
+        file = self.plan.path('run', 'clock', 'mariadb')
+        with file.open('rb') as mapped:
+            page = mmap.mmap(mapped.fileno(), 8, prot=mmap.PROT_READ)
+
+        self.faults.cause('jump:mariadb', '-3600')
+
+        # What the service reads is the same file, not a new one of its name.
+        self.assertEqual((-3600 * 10**9,), struct.unpack('=q', page))
+        self.assertTrue(self.another().holds('jump:mariadb', '-3600'))
+        self.another().heal('jump:mariadb')
+        self.assertEqual((0,), struct.unpack('=q', page))
+        self.assertFalse(self.faults.holds('jump:mariadb', '-3600'))
 
     def test_a_crash_while_it_is_caused_leaves_what_can_be_healed(self):
         self.hosts.failure = KeyboardInterrupt()
@@ -122,6 +140,9 @@ class TestFaults(unittest.TestCase):
             (('bmc:slow', 'cmp-1', 'x'), "SECONDS is a number.*not 'x'"),
             (('loss:storage', 'cmp-1', '100'), 'PERCENT is a number'),
             (('libvirtd:killed', 'fake-1'), 'it has no libvirtd'),
+            (('disk:full', 'fake-1'), 'its guests have no disks'),
+            (('jump:mariadb', 'x'), "SECONDS is a number.*not 'x'"),
+            (('jump:keystone', '5'), 'no fault'),
             (('nova:frozen',), "no service 'nova' in this lab"),
         ):
             with (

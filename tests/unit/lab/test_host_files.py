@@ -11,6 +11,7 @@ from unittest import mock
 from lab import host_files
 from lab import nova
 from lab import plan as planning
+from lab import preload
 
 
 class HostFilesTest(unittest.TestCase):
@@ -19,9 +20,14 @@ class HostFilesTest(unittest.TestCase):
             self.enterContext(tempfile.TemporaryDirectory())
         )
         self.plan = planning.make(self.directory, 2, 1, 'shared')
-        # Would ask for a program that not every machine has.
+        # Would ask for programs that not every machine has.
         self.enterContext(
             mock.patch.object(host_files, '_host_key', autospec=True)
+        )
+        self.enterContext(
+            mock.patch.object(
+                preload, 'library', autospec=True, return_value='disk.so'
+            )
         )
 
     def spec(self, host):

@@ -2,6 +2,7 @@
 """Telemetry of the lab reads what an installer would have written."""
 
 import configparser
+import dataclasses
 import json
 import pathlib
 import stat
@@ -69,6 +70,44 @@ class TelemetryFilesTest(unittest.TestCase):
         self.assertNotIn('mysql', path.read_text())
         self.assertEqual(host.name, conf['DEFAULT']['host'])
         self.assertEqual(0o600, stat.S_IMODE(path.stat().st_mode))
+
+    def test_only_controllers_know_the_redis_of_the_heartbeats(self):
+        self.plan = dataclasses.replace(self.plan, liveness='redis')
+        telemetry_files.write(self.plan)
+        directory = self.plan.path('telemetry')
+
+        for name in ('ceilometer-ha-notification', 'ceilometer-central-1'):
+            conf = parse(directory / f'{name}.conf')
+            self.assertEqual('redis', conf['nova_ha']['liveness_backend'])
+            self.assertEqual(
+                self.plan.redis_url, conf['nova_ha']['liveness_url']
+            )
+        for probes in (False, True):
+            path = telemetry.polling_conf(
+                self.plan, self.plan.hosts[0], probes
+            )
+            self.assertNotIn('redis', pathlib.Path(path).read_text())
+
+    def test_the_watchers_are_two_that_know_of_each_other(self):
+        telemetry_files.write(self.plan)
+        one, two = (
+            parse(self.plan.path('telemetry', f'{name}.conf'))
+            for name in telemetry.WATCHERS
+        )
+
+        self.assertNotEqual(one['DEFAULT']['host'], two['DEFAULT']['host'])
+        self.assertEqual(dict(one['coordination']), dict(two['coordination']))
+
+    def test_a_gnocchi_that_hangs_keeps_no_heartbeat_waiting(self):
+        telemetry_files.write(self.plan)
+        path = self.plan.path('telemetry', 'ceilometer-ha-notification.conf')
+        conf = parse(path)
+
+        pipeline_file = pathlib.Path(conf['DEFAULT']['pipeline_cfg_file'])
+        self.assertNotIn('gnocchi://', pipeline_file.read_text())
+        self.assertEqual(
+            'nova_ha', conf['oslo_messaging_notifications']['topics']
+        )
 
     def test_everybody_agrees_on_project_and_silence(self):
         telemetry_files.write(self.plan)
