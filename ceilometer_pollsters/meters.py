@@ -69,6 +69,71 @@ METERS: tuple[Meter, ...] = (
         'while that is not known.',
     ),
     Meter(
+        'hypervisor.libvirt.up',
+        '1',
+        HYPERVISOR,
+        'ha_host',
+        '1 if libvirt said its version and the state of every server within '
+        'the deadline, 0 if not. Servers run on without it.',
+    ),
+    Meter(
+        'hypervisor.libvirt.latency',
+        's',
+        HYPERVISOR,
+        'ha_host',
+        'How long that took; while there is no answer, how long it has been '
+        'waited for.',
+    ),
+    Meter(
+        'instance.state',
+        'state',
+        SERVER,
+        'ha_host',
+        "Libvirt's number of the state of a server: 1 running, 3 paused, "
+        '5 shut off, 6 crashed. The word for it is in the metadata.',
+    ),
+    Meter(
+        'instance.state.reason',
+        'reason',
+        SERVER,
+        'ha_host',
+        "Libvirt's number of the reason of that: for 3, 5 is an I/O error, "
+        '6 the watchdog, 10 a panic; for 5, 3 is a crash and 6 a failure to '
+        'start; for 6, 1 is a panic. The word for it is in the metadata.',
+    ),
+    Meter(
+        'instance.disk.errors',
+        'error',
+        SERVER,
+        'ha_host',
+        'Disks of a server whose last read or write failed; in the metadata '
+        'which, and whether for want of space.',
+    ),
+    Meter(
+        'instance.agent.connected',
+        '1',
+        SERVER,
+        'ha_host',
+        "1 if the guest's agent is connected, 0 if not; nothing for a server "
+        'without a channel for one.',
+    ),
+    Meter(
+        'instance.agent.ping',
+        '1',
+        SERVER,
+        'ha_host',
+        "1 if the guest's agent answered a ping, 0 if not.",
+        opt_in=True,
+    ),
+    Meter(
+        'instance.monitor.stuck',
+        's',
+        SERVER,
+        'ha_host',
+        'How long the QEMU of a server has not answered libvirt, 0 if it '
+        'does. Such a server can be neither moved nor stopped by nova.',
+    ),
+    Meter(
         'hypervisor.storage.up',
         '1',
         DISK,

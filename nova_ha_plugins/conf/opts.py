@@ -17,6 +17,7 @@ from nova_ha_plugins.conf import networks
 from nova_ha_plugins.conf import nova
 from nova_ha_plugins.conf import nova_ha
 from nova_ha_plugins.conf import nova_ha_host
+from nova_ha_plugins.conf import nova_ha_libvirt
 from nova_ha_plugins.conf import nova_progress
 from nova_ha_plugins.conf import probe
 from nova_ha_plugins.conf import progress
@@ -26,7 +27,7 @@ Listed = list[tuple[cfg.OptGroup, list[cfg.Opt]]]
 
 _PLUGIN_GROUPS = (nova_ha, database)
 # Of the agent that looks at a hypervisor; nobody else reads them.
-_HOST_GROUPS = (nova_ha_host,)
+_HOST_GROUPS = (nova_ha_host, nova_ha_libvirt)
 _ENGINE_GROUPS = (
     engine,
     coordination,

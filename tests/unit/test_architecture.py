@@ -58,9 +58,19 @@ GPL = frozenset(
 )
 
 # The projects that load our plugins: imported by the plugin, never required.
-# Aodh's API is made of pecan and wsme, and so is a rule inside it.
+# Aodh's API is made of pecan and wsme, and so is a rule inside it. Libvirt
+# brings its modules itself, to hypervisors only.
 HOSTS = frozenset(
-    {'aodh', 'ceilometer', 'nova', 'novaclient', 'pecan', 'wsme'}
+    {
+        'aodh',
+        'ceilometer',
+        'libvirt',
+        'libvirt_qemu',
+        'nova',
+        'novaclient',
+        'pecan',
+        'wsme',
+    }
 )
 
 # The names by which some distributions are imported.
