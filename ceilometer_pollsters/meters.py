@@ -196,8 +196,8 @@ METERS: tuple[Meter, ...] = (
         '1',
         INTERFACE,
         'ha_host',
-        '1 if a network interface that is switched on has a carrier, 0 if '
-        'not. One per interface.',
+        '1 if a network interface has a carrier, 0 if it had one. One per '
+        'physical interface.',
     ),
     Meter(
         'hypervisor.bond.ports_up',

@@ -11,24 +11,12 @@ from ceilometer_pollsters import probes
 NICS = pathlib.Path('/sys/class/net')
 BONDS = pathlib.Path('/proc/net/bonding')
 
-# IFF_UP of linux/if.h: somebody wants it to work.
-_SWITCHED_ON = 0x1
-
 
 def is_physical(path: pathlib.Path) -> bool:
     """Whether an interface is a device, and no part of another one."""
     device = path / 'device'
     # A virtual function goes to a guest, and its carrier with it.
     return device.exists() and not (device / 'physfn').exists()
-
-
-def is_switched_on(path: pathlib.Path) -> bool:
-    """Whether an interface is there and meant to work."""
-    try:
-        flags = int((path / 'flags').read_text(encoding='ascii'), 16)
-    except (OSError, ValueError):
-        return False
-    return bool(flags & _SWITCHED_ON)
 
 
 def has_carrier(path: pathlib.Path) -> bool:
@@ -51,15 +39,15 @@ class Nics:
     def look(self) -> dict[str, bool]:
         """Return which interfaces have a carrier.
 
-        One that was switched on when it was seen is told of until the agent
-        ends: gone or switched off it carries nothing.
+        One that had a carrier is told of until the agent ends: gone or
+        switched off it has none. One that never had is of no use to anybody.
 
         :raises probes.Absent: there is none.
         """
         names = set(self._named) or self._find()
         if not names:
             raise probes.Absent(
-                f"'{self._root}' has no physical interface that is switched on"
+                f"'{self._root}' has no physical interface with a carrier"
             )
         return {name: has_carrier(self._root / name) for name in sorted(names)}
 
@@ -71,7 +59,7 @@ class Nics:
         self._seen |= {
             path.name
             for path in paths
-            if is_physical(path) and is_switched_on(path)
+            if is_physical(path) and has_carrier(path)
         }
         return self._seen
 

@@ -46,9 +46,10 @@ storage that fails over by itself may need more. Shorter than the interval of
         'nics',
         default=[],
         help="""
-Network interfaces that are published. Empty: each physical one that is
-switched on, or was since the agent was started. Name them where an interface
-is switched on and has no cable, or the loss of another one does not matter.
+Network interfaces that are published. Empty: each physical one that has a
+carrier, or had one since the agent was started. Name them where one that is
+lost should be 0 after a restart of the agent as well, or where the loss of
+another one does not matter.
 """,
     ),
     cfg.ListOpt(
