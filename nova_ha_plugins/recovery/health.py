@@ -96,24 +96,33 @@ def unwell(
     the newest word of its kind from any host: a pipe that stalls makes
     nobody unwell.
     """
-    found = probes(healths)
+    rows = tuple(healths)
+    # Of as many rows as a cloud has, channels are few.
+    kinds = {name: _kind(name) for name in {row.channel for row in rows}}
     newest: dict[str, float] = {}
-    for rows in found.values():
-        for row in rows:
-            kind = row.channel.partition(':')[0]
-            newest[kind] = min(row.age, newest.get(kind, row.age))
-
-    def is_wrong(row: views.HostHealth) -> bool:
-        silence = row.age - newest[row.channel.partition(':')[0]]
-        if silence >= RETIRED_AFTER:
-            return False
-        return not row.ok or silence >= patience
-
-    wrong = {
-        host: tuple(row for row in rows if is_wrong(row))
-        for host, rows in found.items()
+    for row in rows:
+        kind = kinds[row.channel]
+        if row.host and row.age < newest.get(kind, row.age + 1.0):
+            newest[kind] = row.age
+    wrong: dict[str, list[views.HostHealth]] = {}
+    for row in rows:
+        kind = kinds[row.channel]
+        if not (row.host and kind):
+            continue
+        silence = row.age - newest[kind]
+        if silence < RETIRED_AFTER and (not row.ok or silence >= patience):
+            wrong.setdefault(row.host, []).append(row)
+    return {
+        host: tuple(sorted(found, key=lambda row: row.channel))
+        for host, found in wrong.items()
     }
-    return {host: rows for host, rows in wrong.items() if rows}
+
+
+def _kind(channel: str) -> str:
+    """Return what a probe looks at, '' for a row of watchers."""
+    if channel.startswith((TOLD, WATCHER)):
+        return ''
+    return channel.partition(':')[0]
 
 
 def told(

@@ -9,6 +9,7 @@ import unittest
 from benchmarks import decisions
 from benchmarks import heartbeats
 from benchmarks import pairs
+from benchmarks import watcher
 from nova_ha_plugins.store import liveness
 
 
@@ -27,6 +28,16 @@ class BenchmarkTest(unittest.TestCase):
             found = liveness.open_liveness(conf).read()
 
         self.assertEqual(6, len(found))
+
+    def test_a_watcher_really_looks_at_every_host(self):
+        with watcher.store_of('memory') as conf:
+            store = liveness.open_liveness(conf)
+            watcher.fill(store, 6)
+            subject = watcher.watcher_of(conf, store)
+            subject.look()
+
+            self.assertEqual(12, watcher.published(conf, subject)())
+            self.assertEqual(6 * 3 + 1, len(store.read_healths()))
 
     def test_a_ratio_is_of_pairs(self):
         calls = []
