@@ -31,7 +31,7 @@ class ServerPollster(plugin_base.PollsterBase):
         nova_ha_conf.register_opts(self.conf)
         nova_ha_libvirt.register_opts(self.conf)
         self.host: str = self.conf.nova_ha.host or self.conf.host
-        self._row = next(m for m in meters.METERS if m.name == self.meter)
+        self._row = meters.of(self.meter)
 
     @property
     def default_discovery(self) -> str:

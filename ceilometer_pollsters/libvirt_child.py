@@ -354,6 +354,15 @@ def server(connections: Connections, asked: Asked) -> Told:
     return told
 
 
+def _agent_failures() -> set[int]:
+    """Return the failures that are the guest's, whatever libvirt knows."""
+    return {
+        getattr(libvirt, name)
+        for name in dir(libvirt)
+        if name.startswith('VIR_ERR_AGENT_')
+    }
+
+
 def _ping(connections: Connections, asked: Asked) -> bool:
     import libvirt_qemu
 
@@ -362,12 +371,7 @@ def _ping(connections: Connections, asked: Asked) -> bool:
     try:
         libvirt_qemu.qemuAgentCommand(domain, _PING, asked['ping'], 0)
     except libvirt.libvirtError as error:
-        if error.get_error_code() in (
-            libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
-            libvirt.VIR_ERR_AGENT_COMMAND_FAILED,
-            libvirt.VIR_ERR_AGENT_COMMAND_TIMEOUT,
-            libvirt.VIR_ERR_AGENT_UNSYNCED,
-        ):
+        if error.get_error_code() in _agent_failures():
             return False
         raise
     return True
