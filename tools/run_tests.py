@@ -174,7 +174,7 @@ def functional(**env: str) -> Count:
         if path.is_dir() and any(path.glob('test_*.py')):
             # The stories of engines mostly wait, and share nothing. Each test
             # in nova's environment has a nova, and files, of its own.
-            workers = {'engine': 4, 'engines': 3, 'nova': 2}.get(path.name, 1)
+            workers = {'engine': 3, 'engines': 2, 'nova': 2}.get(path.name, 1)
             by_class = path.name in ('engine', 'engines')
             relative = str(path.relative_to(ROOT))
             count.add(stestr(relative, workers, by_class, **env))

@@ -12,7 +12,7 @@ import threading
 import time
 
 # For one step of a story; a busy machine needs most of it.
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 def truth(exchange):
