@@ -22,6 +22,7 @@ from nova_ha_plugins.cmd import engines
 from nova_ha_plugins.cmd import extension
 from nova_ha_plugins.cmd import finding
 from nova_ha_plugins.cmd import networks
+from nova_ha_plugins.cmd import watchers
 from nova_ha_plugins.conf import opts
 from nova_ha_plugins.engine import bus
 from nova_ha_plugins.engine import doors
@@ -31,6 +32,7 @@ from nova_ha_plugins.fencing import map as fencing_map
 from nova_ha_plugins.nova import client as nova_client
 from nova_ha_plugins.nova import door as nova_door
 from nova_ha_plugins.nova import evacuations
+from nova_ha_plugins.recovery import health
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.store import api as store_api
 from nova_ha_plugins.store import liveness
@@ -145,6 +147,14 @@ def _examine_store(conf: cfg.ConfigOpts, look: _Look) -> None:
 def _examine_hosts(conf: cfg.ConfigOpts, look: _Look) -> None:
     services = look.at('nova', nova_door.NovaDoor(conf).services)
     beats = look.at('heartbeats', lambda: liveness.open_liveness(conf).read())
+    healths = look.at(
+        'watchers', lambda: liveness.open_liveness(conf).read_healths()
+    )
+    if healths is not None:
+        look.findings += watchers.check(healths)
+        look.findings += watchers.unwell(
+            health.unwell(healths, conf.nova_ha.health_timeout)
+        )
     fencing = look.at('fencing map', lambda: fencing_door.FencingDoor(conf))
     if services is not None and beats is not None and fencing is not None:
         look.findings += checks.host_names(
