@@ -29,6 +29,7 @@ from lab import lease
 from lab import plan as planning
 from lab import processes
 from lab import receiver
+from lab import telemetry_files
 from nova_ha_plugins.objects import documents
 from nova_ha_plugins.recovery import incident
 
@@ -198,7 +199,7 @@ def at_defaults() -> None:
     But the longest pause before the bus is tried again, which the guide tells
     to lower, and where our own things are.
     """
-    engine.HEARTBEAT_INTERVAL = INTERVAL
+    telemetry_files.INTERVALS.clear()
     exchange = engine.SETTINGS['progress']
     engine.SHARED.clear()
     engine.SHARED['nova_ha'] = {}

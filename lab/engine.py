@@ -35,9 +35,8 @@ Groups = dict[str, dict[str, str]]
 
 FIRST = planning.Engine(1)
 
-# Seconds between two heartbeats, and between two looks of the watcher.
+# Seconds between two heartbeats.
 HEARTBEAT_INTERVAL = 1
-WATCH_INTERVAL = 1
 
 # Of every file that one of our plugins reads. A busy machine may let a
 # process wait for seconds: a host must not look silent because of that.

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a hypervisor finds when it is switched on: files, mounts, agents."""
 
-from importlib import metadata
 import json
 import os
 import pathlib
@@ -133,7 +132,8 @@ def _spec(plan: planning.Plan, host: planning.Host) -> dict[str, object]:
             _LIBVIRTD_CONF.format(uuid=host.system_uuid)
         )
         disks = instances(plan, host)
-        disks.mkdir(parents=True, exist_ok=True)
+        # What the probe of the storage writes into.
+        (disks / '.nova-ha').mkdir(parents=True, exist_ok=True)
         binds.append((disks, nova.INSTANCES))
     return {
         'hostname': host.hostname,
@@ -214,9 +214,6 @@ def _agents(
     }  # fmt: skip
     if host.kind != planning.REAL:
         del commands['libvirtd'], commands['ceilometer-ha-host']
-    elif not metadata.entry_points(group='ceilometer.poll.ha_host'):
-        # ceilometer-polling ends at once when there is nothing to poll.
-        del commands['ceilometer-ha-host']
     agents: dict[str, dict[str, object]] = {}
     for name, argv in commands.items():
         agents[name] = {

@@ -18,7 +18,9 @@ from lab import redis
 from lab import telemetry_files
 from lab import wsgi
 
-ALARM = 'ha-host-down'
+ALARM, DEAD_MAN = 'ha-host-down', 'ha-dead-man'
+# Seconds without an engine or a watcher until the second one is raised.
+DEAD_AFTER = '10'
 # Two, so that one may end.
 WATCHERS = ('ceilometer-central-1', 'ceilometer-central-2')
 # Ours, and the one that every cloud has: a gnocchi that hangs stops only the
@@ -67,7 +69,7 @@ class Telemetry:
         for service in needed:
             processes.start(service)
         processes.wait(api)
-        create_alarm(plan)
+        create_alarms(plan)
         for service in needed:
             processes.wait(service)
         # Nobody waits for graphs, and there is no alarm upon them.
@@ -208,8 +210,8 @@ def metricd(plan: planning.Plan) -> running.Service:
     )
 
 
-def create_alarm(plan: planning.Plan) -> None:
-    """Create the event alarm for all hosts, as the guide tells to."""
+def create_alarms(plan: planning.Plan) -> None:
+    """Create the alarms that are recommended, as the guide tells to."""
     auth = identity.credentials(plan, engine.USER)
     environment = {f'OS_{name.upper()}': value for name, value in auth.items()}
     environment['OS_AUTH_TYPE'] = 'password'
@@ -218,10 +220,9 @@ def create_alarm(plan: planning.Plan) -> None:
         plan,
         [
             running.program('openstack'),
-            *('alarm', 'create', '--name', ALARM, '--type', 'event'),
-            *('--event-type', 'compute.host.down', '--severity', 'critical'),
-            *('--repeat-actions', 'True', '--alarm-action'),
-            'trust+nova-ha://',
+            *('ha', 'alarms', 'create'),
+            *('--ha-project', engine.project_id(plan)),
+            *('--dead-after', DEAD_AFTER),
         ],
         environment,
     )

@@ -46,9 +46,13 @@ OURS = (
     'instance.monitor.',
     'instance_ha.',
 )
-# Seconds between two looks of a probe, by those of our file: a story does not
-# wait for a minute.
-PROBE_INTERVALS = {5: 2, 10: 5, 60: 3}
+# Seconds between two cycles of a source, by those of our file: a story does
+# not wait for a minute. What is not here stays as it is.
+INTERVALS = {
+    'polling_ha.yaml': {2: engine.HEARTBEAT_INTERVAL},
+    'polling_ha_host.yaml': {5: 2, 10: 5, 60: 3},
+    'polling_ha_central.yaml': {10: 5, 60: 10},
+}
 # Seconds after which another watcher takes over from one that is gone.
 MEMBERSHIP_TIMEOUT = 5
 
@@ -70,8 +74,8 @@ def write(plan: planning.Plan) -> None:
         'pipeline.yaml',
         merged(_stock('pipeline.yaml'), _ours('pipeline_gnocchi_ha.yaml')),
     )
-    write_polling(plan, 'polling_ha.yaml', engine.HEARTBEAT_INTERVAL)
-    write_polling(plan, 'polling_ha_central.yaml', engine.WATCH_INTERVAL)
+    write_polling(plan, 'polling_ha.yaml')
+    write_polling(plan, 'polling_ha_central.yaml')
     _write_ini(plan, 'gnocchi.conf', gnocchi(plan))
     _write_ini(plan, 'aodh.conf', common(plan), aodh(plan))
     _write_ini(
@@ -105,7 +109,7 @@ def write_host(plan: planning.Plan, host: planning.Host) -> pathlib.Path:
     of its own there.
     """
     plan.path('telemetry', 'pollsters.d').mkdir(exist_ok=True)
-    write_polling(plan, 'polling_ha.yaml', engine.HEARTBEAT_INTERVAL)
+    write_polling(plan, 'polling_ha.yaml')
     return _write_ini(
         plan,
         f'ceilometer-{host.name}.conf',
@@ -117,10 +121,7 @@ def write_probes(plan: planning.Plan, host: planning.Host) -> pathlib.Path:
     """Write ceilometer.conf of the agent that looks at a host."""
     plan.path('telemetry', 'pollsters.d').mkdir(exist_ok=True)
     name = 'polling_ha_host.yaml'
-    content = _ours(name)
-    for source in content['sources']:
-        source['interval'] = PROBE_INTERVALS[source['interval']]
-    _write_yaml(plan, name, content)
+    write_polling(plan, name)
     return _write_ini(
         plan,
         f'ceilometer-{host.name}-host.conf',
@@ -172,11 +173,12 @@ def merged(stock: Pipeline, added: Pipeline) -> Pipeline:
     return {key: [*stock[key], *added[key]] for key in stock}
 
 
-def write_polling(plan: planning.Plan, name: str, interval: int) -> None:
-    """Write one of our polling files with the lab's interval."""
+def write_polling(plan: planning.Plan, name: str) -> None:
+    """Write one of our polling files with the lab's intervals."""
     content = _ours(name)
+    known = INTERVALS.get(name, {})
     for source in content['sources']:
-        source['interval'] = interval
+        source['interval'] = known.get(source['interval'], source['interval'])
     _write_yaml(plan, name, content)
 
 
@@ -326,7 +328,7 @@ def aodh(plan: planning.Plan) -> engine.Groups:
         },
         'api': {'auth_mode': 'keystone'},
         'database': {'connection': plan.database_url('aodh')},
-        'evaluator': {'evaluation_interval': '10'},
+        'evaluator': {'evaluation_interval': '5'},
         'keystone_authtoken': engine.authtoken(plan, 'aodh'),
         **ours(plan),
         'oslo_policy': {'enforce_scope': 'true'},

@@ -105,9 +105,12 @@ class Operator:
         """Put an alarm back: one of events stays raised by itself."""
         self._aodh.alarm.set_state(alarm_id, 'ok')
 
-    def alarm(self) -> str:
-        """Return the id of the one alarm for all hosts, made if missing."""
-        name = self.stage.alarm()
+    def alarm(self, name: str = '') -> str:
+        """Return the id of an alarm.
+
+        :param name: by default that for all hosts, made if missing.
+        """
+        name = name or self.stage.alarm()
         if name:
             for alarm in self._aodh.alarm.list({'all_projects': True}):
                 if alarm['name'] == name:
