@@ -150,7 +150,9 @@ class WheelTest(unittest.TestCase):
             'ceilometer_pollsters/data/polling_ha.yaml',
             'ceilometer_pollsters/data/polling_ha_central.yaml',
             'ceilometer_pollsters/data/event_definitions.yaml',
-            'ceilometer_pollsters/data/gnocchi_resources.yaml',
+            'ceilometer_pollsters/data/gnocchi_resources_ha.yaml',
+            'ceilometer_pollsters/data/pipeline_ha.yaml',
+            'ceilometer_pollsters/data/polling_ha_host.yaml',
         ):
             self.assertIn(needed, data)
 
