@@ -77,6 +77,10 @@ class TestStorage(StorageTest):
             self.assertEqual([1, 0.1], self.volumes({'seconds': 0.1}))
         self.assertIn("'/instances' is up", logged.output[0])
 
+        self.now += 50
+        with self.assertLogs(storage.__name__, 'ERROR'):
+            self.assertEqual([0, 0.0], self.volumes(children.Late('late')))
+
     def test_failure_is_said_once_while_it_lasts(self):
         failed = {'failed': 'Stale file handle', 'file': '/i', 'set_up': True}
         with self.assertLogs(storage.__name__, 'ERROR') as logged:

@@ -185,6 +185,12 @@ class TestCommand(unittest.TestCase):
 
         self.assertIn('with 500: a b. ', self.refuse(return_value=broken))
 
+    def test_thing_that_another_made_meanwhile_is_no_error(self):
+        session = mock.Mock()
+        session.request.return_value = answers.answer({}, 409)
+
+        self.assertFalse(meters.Metrics(session).create('resource_type', {}))
+
     def test_exit_code_is_1_where_something_differs(self):
         for result, code in (('unchanged', 0), ('differs', 1)):
             outcome = meters.Outcome('archive policy', 'p', result)
