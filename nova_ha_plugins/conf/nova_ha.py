@@ -57,15 +57,16 @@ last boot from one of this boot. Touch it only in a lab.
     ),
     cfg.FloatOpt(
         'heartbeat_timeout',
-        default=6.0,
+        default=5.0,
         min=1.0,
         help="""
 Seconds without a heartbeat after which a host is silent and the event
-compute.host.down is sent. Use at least three times the interval of the
-heartbeat source in polling.yaml: from half of this time on a host counts as
-late, and when most of them are late, monitoring calls itself blind. The second
-channel is asked before anything is fenced, so a small value costs attention,
-not servers.
+compute.host.down is sent. From half of this time on it is suspected and other
+channels are asked, and when most of the hosts are late, monitoring calls
+itself blind: so make it more than twice the interval of the heartbeat source
+in polling.yaml, two and a half times is good. All channels must be silent
+before anything is fenced, so a small value costs attention, not servers. What
+other values give: ``tools/simulate --detector``.
 """,
     ),
     cfg.FloatOpt(

@@ -34,20 +34,23 @@ opens connections while nothing behind it runs.
     ),
     cfg.FloatOpt(
         'timeout',
-        default=1.0,
+        default=0.8,
         min=0.1,
         help="""
 Seconds to wait for the sign of life. Several round trips of the management
-network; each silent probe of a suspected host costs this much.
+network; each silent probe of a suspected host costs this much. With the
+default, silent_after of them are over when half of [nova_ha] heartbeat_timeout
+is, so that they cost a recovery no time.
 """,
     ),
     cfg.IntOpt(
         'silent_after',
-        default=2,
+        default=3,
         min=1,
         help="""
 Consecutive silent probes after which the channel says that the host is silent.
-One is quicker and believes a single lost packet.
+They begin when a host is suspected, before its heartbeats have been missing
+for long enough. One is quicker and believes a single lost packet.
 """,
     ),
 ]

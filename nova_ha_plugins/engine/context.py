@@ -3,6 +3,7 @@
 """What every part of the engine works with: doors, store, limits."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
 import dataclasses
 import math
 import threading
@@ -22,6 +23,7 @@ from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
 from nova_ha_plugins.recovery import networks
 from nova_ha_plugins.recovery import pacing
+from nova_ha_plugins.recovery import suspicion
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.recovery import waits
 from nova_ha_plugins.store import values
@@ -326,6 +328,7 @@ class Snapshot:
     :ivar services_age: seconds since nova last listed its services.
     :ivar brakes: maintenance and pauses that hold.
     :ivar picture: which networks living hosts have lost.
+    :ivar tracks: what probes said of hosts that are late.
     :ivar at: when it was made, by the engine's own clock; None if that does
         not matter.
     """
@@ -344,6 +347,9 @@ class Snapshot:
     brakes: tuple[values.Brake, ...] = ()
     picture: networks.Picture = dataclasses.field(
         default_factory=networks.Picture
+    )
+    tracks: Mapping[str, suspicion.Track] = dataclasses.field(
+        default_factory=dict
     )
     at: float | None = None
 

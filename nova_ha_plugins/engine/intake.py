@@ -19,6 +19,7 @@ from nova_ha_plugins.recovery import events
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import machine
+from nova_ha_plugins.recovery import suspicion
 from nova_ha_plugins.store import errors
 from nova_ha_plugins.store import values
 
@@ -208,25 +209,42 @@ class Intake:
         return None
 
     def find_lost(self) -> None:
-        """Report hosts that are down and that no alarm has reported."""
+        """Report hosts that are down and that no alarm has reported.
+
+        One that was silent to every probe as well needs no alarm: the engine
+        knows as much as anybody could tell it. Another one may have been
+        reported, and the report is on its way.
+        """
         opened = {s.host for s in self.ctx.store.open_incidents()}
-        after = self.ctx.settings.rules.timeout * _LOST_ALARM_AFTER
         for host in self.snapshot.look.hosts:
             if host.verdict != detector.Liveness.DOWN:
                 continue
-            if host.host in opened or host.silent_for < after:
+            if host.host in opened:
                 continue
             if host.host not in self.snapshot.services:
                 continue
+            found = self._found(host)
+            if not found:
+                continue
             try:
-                self._open(
-                    host.host,
-                    'round',
-                    'Its heartbeats stopped and no alarm said so',
-                )
+                self._open(host.host, 'round', found)
             except values.AlreadyOpen:
                 # The webhook was quicker.
                 continue
+
+    def _found(self, host: detector.HostLook) -> str:
+        """Return what the round itself says of a host, '' for nothing yet."""
+        settings = self.ctx.settings
+        track = self.snapshot.tracks.get(host.host)
+        enough = settings.limits.silent_after
+        if suspicion.complete(track, enough, self.ctx.store.now()):
+            return (
+                'Its heartbeats stopped, and it was silent to '
+                f'{enough} probes in a row'
+            )
+        if host.silent_for < settings.rules.timeout * _LOST_ALARM_AFTER:
+            return ''
+        return 'Its heartbeats stopped and no alarm said so'
 
 
 def _signed(fact: facts.Fact) -> str:

@@ -18,6 +18,7 @@ from nova_ha_plugins.recovery import gates
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import policy
 from nova_ha_plugins.recovery import reach
+from nova_ha_plugins.recovery import suspicion
 from nova_ha_plugins.recovery import views
 
 # A probe that is older than this is made again before it is relied on.
@@ -52,7 +53,13 @@ class Look(part.Part):
             )
         subject = self._identify(subject)
         now = self.ctx.store.now()
-        readings = self.readings(subject, now)
+        subject, known = suspicion.taken_up(
+            subject,
+            self.snapshot.tracks.get(subject.host),
+            self.ctx.settings.limits.silent_after,
+            now,
+        )
+        readings = self.readings(subject, now, known)
         lives = self.living.assess(subject, readings)
         if lives is not None:
             return lives
@@ -148,11 +155,17 @@ class Look(part.Part):
             suspect, readings=(heard, *others), dead_since=None
         )
 
-    def readings(self, subject: incident.Incident, now: float) -> _Readings:
+    def readings(
+        self, subject: incident.Incident, now: float, known: _Readings = ()
+    ) -> _Readings:
+        """Return what all channels say.
+
+        :param known: probes of just now, instead of new ones.
+        """
         service = self.snapshot.services.get(subject.host)
         return (
             self.heartbeat(subject, now),
-            *self.probe(subject),
+            *(known or self.probe(subject)),
             _nova_reading(service, now),
         )
 

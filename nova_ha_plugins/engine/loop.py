@@ -21,6 +21,7 @@ from nova_ha_plugins.engine import intake
 from nova_ha_plugins.engine import networks
 from nova_ha_plugins.engine import recover
 from nova_ha_plugins.engine import registry
+from nova_ha_plugins.engine import suspects
 from nova_ha_plugins.recovery import arming
 from nova_ha_plugins.recovery import detector
 from nova_ha_plugins.recovery import incident
@@ -110,6 +111,7 @@ class Engine:
         executor: Executor,
         eyes: Eyes | None = None,
         readers: Executor | None = None,
+        probers: Executor | None = None,
     ) -> None:
         """Begin to act.
 
@@ -117,12 +119,15 @@ class Engine:
             with new ones.
         :param readers: for the devices of living hosts: when none of them
             answers, no recovery waits behind them.
+        :param probers: for hosts that are late.
         """
         self.ctx = ctx
         self.executor = executor
         self.readers = readers or executor
+        self.probers = probers or executor
         self.registry = registry.Registry(ctx)
         self.networks = networks.Watch(ctx)
+        self.suspects = suspects.Suspects(ctx)
         self.lost = False
         self._acts_since = ctx.monotonic()
         self._eyes = eyes or Eyes(self._acts_since, ctx.settings.rules)
@@ -145,6 +150,9 @@ class Engine:
         box.read()
         box.find_lost()
         subjects = ctx.store.open_incidents()
+        self.suspects.turn(
+            snapshot, {each.host for each in subjects}, self._start_probe
+        )
         worker = recover.Recovery(ctx, snapshot)
         batches = self._batches(subjects)
         for subject in subjects:
@@ -191,6 +199,7 @@ class Engine:
             brakes=ctx.store.brakes(),
             contained=contained,
             picture=self.networks.picture(look, contained),
+            tracks=self.suspects.tracks(look),
             at=at,
         )
 
@@ -273,6 +282,11 @@ class Engine:
         self, key: str, work: Callable[..., object], *args: typing.Any
     ) -> None:
         self._submit(self.executor, key, work, *args)
+
+    def _start_probe(
+        self, key: str, work: Callable[..., object], *args: typing.Any
+    ) -> None:
+        self._submit(self.probers, key, work, *args)
 
     def _submit(
         self,

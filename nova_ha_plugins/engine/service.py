@@ -159,14 +159,14 @@ class EngineService(cotyledon.Service):
         eyes: loop.Eyes,
     ) -> None:
         ctx = build(self.conf, store, lease, self._metrics)
-        pool, readers = (
+        pool, readers, probers = (
             futures.ThreadPoolExecutor(
                 max(8, self.conf.engine.fence_workers * 2),
                 thread_name_prefix=name,
             )
-            for name in ('recovery', 'map')
+            for name in ('recovery', 'map', 'suspects')
         )
-        engine = loop.Engine(ctx, pool, eyes, readers)
+        engine = loop.Engine(ctx, pool, eyes, readers, probers)
         follows = following.Following(
             self.conf, lease, self.conf.engine.host or socket.gethostname()
         )
@@ -180,13 +180,16 @@ class EngineService(cotyledon.Service):
                 if done:
                     self._metrics.turned(took)
                 stands.round_began = None
-                self._stop.wait(max(0.05, ctx.settings.interval - took))
+                engine.suspects.finished.wait(
+                    max(0.05, ctx.settings.interval - took)
+                )
         except values.LeaseLost as error:
             ctx.stopping.set()
             _end_now(str(error))
         ctx.stopping.set()
         follows.stop()
         readers.shutdown(wait=True, cancel_futures=True)
+        probers.shutdown(wait=True, cancel_futures=True)
         pool.shutdown(wait=True)
 
     @staticmethod

@@ -146,16 +146,23 @@ def in_a_row(
     count. A channel that answers in between begins the count anew, unless it
     makes no difference to what the policy does.
     """
-    if found not in (Verdict.DEAD, Verdict.ISOLATED):
-        return 0
     last = before.verdict
     if last == Verdict.SUSPECTED:
         # It was as silent as a dead host, but not often enough.
         last = Verdict.DEAD
+    return counted(before.silent_probes, last, found, management_lost)
+
+
+def counted(
+    before: int, last: Verdict, found: Verdict, management_lost: Response
+) -> int:
+    """Return the count after one more look; see ``in_a_row``."""
+    if found not in (Verdict.DEAD, Verdict.ISOLATED):
+        return 0
     same = last == found or (
         may_fence(last, management_lost) and may_fence(found, management_lost)
     )
-    return before.silent_probes + 1 if same else 1
+    return before + 1 if same else 1
 
 
 def told(readings: Iterable[incident.Reading]) -> str:

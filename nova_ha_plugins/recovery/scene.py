@@ -47,7 +47,7 @@ class Limits:
     warm_up: float = 60.0
     take_over_quiet: float = 10.0
     services_fresh: float = 30.0
-    silent_after: int = 2
+    silent_after: int = 3
     answer_quiet: float = 30.0
     kdump_wait: float = 0.0
     flap_limit: int = 3

@@ -8,7 +8,7 @@ so that asking somebody else costs no time. They prove nothing by themselves:
 a host whose heartbeats come is alive, however silent its probes are.
 """
 
-from collections.abc import Collection
+from collections.abc import Iterable
 import dataclasses
 
 from nova_ha_plugins.recovery import detector
@@ -18,27 +18,29 @@ from nova_ha_plugins.recovery import incident
 # Probes that are older than this are made again before they are relied on.
 FRESH = 3.0
 
-Sign = incident.Sign
+Verdict = incident.Verdict
 
 
 @dataclasses.dataclass(frozen=True)
 class Track:
     """What probes said of a host in the course of one silence.
 
-    :ivar silent: probes in a row in which every channel was silent.
-    :ivar answered_at: when one last had an answer.
+    :ivar silent: probes in a row that said the same, as ``evidence`` counts.
+    :ivar verdict: what they say of a host whose heartbeats stopped.
+    :ivar answered_at: when one last had an answer that forbids to fence.
     :ivar readings: of the last probe.
     :ivar told_at: when the last probe was over.
     """
 
     host: str
     silent: int = 0
+    verdict: Verdict = Verdict.UNKNOWN
     answered_at: float | None = None
     readings: tuple[incident.Reading, ...] = ()
     told_at: float | None = None
 
 
-def suspects(look: detector.Look, most: int) -> tuple[str, ...]:
+def suspects(look: detector.Look) -> tuple[str, ...]:
     """Return whom to probe: suspected hosts, the most silent ones first.
 
     Nobody while monitoring is blind: then it is not the hosts.
@@ -46,20 +48,30 @@ def suspects(look: detector.Look, most: int) -> tuple[str, ...]:
     late = sorted(
         (-host.silent_for, host.host) for host in look.hosts if host.suspected
     )
-    return tuple(name for _, name in late[:most])
+    return tuple(name for _, name in late)
 
 
 def probed(
-    track: Track, readings: tuple[incident.Reading, ...], at: float
+    track: Track,
+    readings: tuple[incident.Reading, ...],
+    at: float,
+    management_lost: evidence.Response,
 ) -> Track:
-    """Return the track with one more probe; what is unknown proves nothing."""
-    silent = bool(readings) and all(
-        reading.sign == Sign.SILENT for reading in readings
-    )
+    """Return the track with one more probe; what is unknown proves nothing.
+
+    :param management_lost: what the policy does about a host that lost its
+        management network only.
+    """
+    silence = incident.Reading(evidence.HEARTBEAT, incident.Sign.SILENT, at)
+    found = evidence.verdict((silence, *readings))
+    forbids = evidence.forbidding(readings, management_lost)
     return dataclasses.replace(
         track,
-        silent=track.silent + 1 if silent else 0,
-        answered_at=at if evidence.answering(readings) else track.answered_at,
+        silent=evidence.counted(
+            track.silent, track.verdict, found, management_lost
+        ),
+        verdict=found,
+        answered_at=at if forbids else track.answered_at,
         readings=readings,
         told_at=at,
     )
@@ -71,33 +83,46 @@ def unfinished(track: Track, silent_after: int) -> bool:
 
 
 def complete(track: Track | None, silent_after: int, now: float) -> bool:
-    """Return whether the probes need not be made again to be believed."""
+    """Return whether every channel was silent, often enough, just now."""
     return (
         track is not None
         and track.told_at is not None
+        and track.verdict == Verdict.DEAD
         and track.silent >= silent_after
         and 0.0 <= now - track.told_at <= FRESH
     )
 
 
 def kept(
-    tracks: Collection[Track], look: detector.Look, rules: detector.Rules
+    tracks: Iterable[Track], look: detector.Look, rules: detector.Rules
 ) -> tuple[Track, ...]:
     """Return the tracks of hosts that are still late."""
     late = {host.host for host in look.hosts if host.silent_for >= rules.quiet}
     return tuple(track for track in tracks if track.host in late)
 
 
-def begun(subject: incident.Incident, track: Track) -> incident.Incident:
-    """Return an incident at which nobody looked yet with what probes said.
+def taken_up(
+    subject: incident.Incident,
+    track: Track | None,
+    silent_after: int,
+    now: float,
+) -> tuple[incident.Incident, tuple[incident.Reading, ...]]:
+    """Return an incident as its first look finds it, and that look's probes.
 
-    Its first look then goes on counting where the suspicion left off.
+    The look goes on counting where the suspicion left off. No probes are
+    returned when they have to be made: at any further look, and when those
+    of the suspicion are too few or too old.
     """
-    if subject.readings or not track.readings:
-        return subject
-    return dataclasses.replace(
+    if subject.readings or track is None or not track.readings:
+        return subject, ()
+    again = not complete(track, silent_after, now)
+    begun = dataclasses.replace(
         subject,
-        silent_probes=track.silent,
-        verdict=incident.Verdict.SUSPECTED,
+        # The last one of them is counted by the look that takes it over.
+        silent_probes=track.silent if again else track.silent - 1,
+        verdict=Verdict.SUSPECTED
+        if track.verdict == Verdict.DEAD
+        else track.verdict,
         answered_at=track.answered_at,
     )
+    return begun, () if again else track.readings

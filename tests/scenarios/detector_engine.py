@@ -126,7 +126,7 @@ class Suspect:
             self.track, self._probing = None, None
         if self.opened is not None or self._probing is not None:
             return
-        if suspicion.suspects(_only(sight), 1):
+        if suspicion.suspects(_only(sight)):
             if self.track is None:
                 self.track = suspicion.Track(self.name)
             self._probing = at
@@ -138,10 +138,12 @@ class Suspect:
             readings, took = self._probe(began)
             if began + took > now:
                 return
-            self.track = suspicion.probed(self.track, readings, began + took)
+            limits = self.defaults.limits
+            self.track = suspicion.probed(
+                self.track, readings, began + took, limits.management_lost
+            )
             self._probing = None
-            enough = self.defaults.limits.silent_after
-            if suspicion.unfinished(self.track, enough):
+            if suspicion.unfinished(self.track, limits.silent_after):
                 self._probing = began + took
 
     def probing_ends(self) -> float:
@@ -195,13 +197,12 @@ class Suspect:
         if self.opened.next_look_at is not None:
             if self.opened.next_look_at > at:
                 return
-        if self.track is not None:
-            self.opened = suspicion.begun(self.opened, self.track)
-            if suspicion.complete(
-                self.track, self.defaults.limits.silent_after, at
-            ):
-                self._deciding = at + LISTING, self.track.readings
-                return
+        self.opened, known = suspicion.taken_up(
+            self.opened, self.track, self.defaults.limits.silent_after, at
+        )
+        if known:
+            self._deciding = at + LISTING, known
+            return
         readings, took = self._probe(at)
         self._deciding = at + took + LISTING, readings
 
@@ -223,13 +224,7 @@ class Suspect:
             *readings,
         )
         verdict = evidence.verdict(readings)
-        count = (
-            before.silent_probes
-            if suspicion.complete(self.track, limits.silent_after, at)
-            and not before.readings
-            and verdict == incident.Verdict.DEAD
-            else evidence.in_a_row(before, verdict, limits.management_lost)
-        )
+        count = evidence.in_a_row(before, verdict, limits.management_lost)
         suspect = gates.suspect_of(before, readings, count, over)
         case = gates.Case(suspect, self._scene(over, sight), limits)
         hold = gates.hold(case)

@@ -8,8 +8,8 @@ second while monitoring does not see clearly. ``plain`` looks every second;
 a test compares the two.
 """
 
-from collections.abc import Iterator
 import bisect
+from collections.abc import Iterator
 import dataclasses
 import math
 import random

@@ -245,4 +245,4 @@ class TestLoad(unittest.TestCase):
         opts.register_plugin_opts(conf)
         opts.register_plugin_opts(conf)
 
-        self.assertEqual(6.0, conf.nova_ha.heartbeat_timeout)
+        self.assertEqual(5.0, conf.nova_ha.heartbeat_timeout)

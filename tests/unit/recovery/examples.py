@@ -130,7 +130,7 @@ def readings(
 def assessed(
     at=NOW,
     hold=None,
-    silent_probes=2,
+    silent_probes=3,
     management_lost=evidence.Response.ALERT,
     **signs,
 ):
@@ -189,7 +189,7 @@ def scene(hosts=10, **changes):
     return gates.Scene(**given)
 
 
-def case(subject=None, probes=2, limits=None, found=None, **changes):
+def case(subject=None, probes=3, limits=None, found=None, **changes):
     """Return what the gates are asked with; signs of channels by name."""
     signs = {
         name: changes.pop(name)

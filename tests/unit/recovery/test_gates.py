@@ -394,7 +394,7 @@ class OrderTest(unittest.TestCase):
             ('maintenance', {'brakes': (pause(),)}),
             ('not-ours', {'own': own(mapped=False)}),
             ('degraded', {'verdict': Verdict.ISOLATED}),
-            ('corroborating', {'probes': 2}),
+            ('corroborating', {'probes': 3}),
             ('management-lost', {'verdict': Verdict.DEAD}),
             ('answered-lately', {'subject': examples.make(servers=())}),
             ('warm-up', {'watching': 3600.0}),
