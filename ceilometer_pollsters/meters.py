@@ -267,6 +267,14 @@ METERS: tuple[Meter, ...] = (
         '1 when the host was suspected and lived; "count" is how often.',
     ),
     Meter(
+        'instance_ha.recovery.fence_failure',
+        '1',
+        HYPERVISOR,
+        'ha_central',
+        '1 when a fence of the host was not confirmed, or not for long; '
+        '"count" is how often.',
+    ),
+    Meter(
         'instance_ha.engine.age',
         's',
         SERVICE,
@@ -279,6 +287,21 @@ METERS: tuple[Meter, ...] = (
         SERVICE,
         'ha_central',
         'Incidents that are not closed.',
+    ),
+    Meter(
+        'instance_ha.observer.lag',
+        's',
+        SERVICE,
+        'ha_central',
+        'Time since the newest heartbeat of any host was received: how far '
+        'what we see lies behind.',
+    ),
+    Meter(
+        'instance_ha.servers.without_room',
+        'server',
+        SERVICE,
+        'ha_central',
+        'Servers of fenced hosts for which nova finds no host with room.',
     ),
     Meter(
         'instance_ha.servers.protected',

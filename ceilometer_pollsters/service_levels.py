@@ -27,6 +27,7 @@ from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import levels
 from nova_ha_plugins.store import api as store_api
 from nova_ha_plugins.store import errors
+from nova_ha_plugins.store import liveness
 from nova_ha_plugins.store import values
 
 LOG = log.getLogger(__name__)
@@ -52,20 +53,25 @@ class Look:
     """What one look at the store gave.
 
     :ivar since: what ended before was published often enough.
+    :ivar lag: seconds since the newest heartbeat of anybody.
     """
 
     since: float
     incidents: tuple[incident.Incident, ...]
     standing: levels.Standing
     engine_age: float | None
+    lag: float | None
     census: values.Census | None
 
 
 class Reader:
     """Looks at the store once per polling cycle."""
 
-    def __init__(self, store: store_api.Store) -> None:
+    def __init__(
+        self, store: store_api.Store, heartbeats: liveness.Liveness
+    ) -> None:
         self._store = store
+        self._heartbeats = heartbeats
         self._kept = KEPT_AT_START
         self._away = ''
         self._lock = threading.Lock()
@@ -85,11 +91,13 @@ class Reader:
     def _read(self) -> Look | None:
         try:
             status = self._store.engine_status()
+            ages = [beat.age for beat in self._heartbeats.read()]
             found = Look(
                 since=self._store.now() - self._kept,
                 incidents=self._store.incidents(limit=LIMIT),
                 standing=levels.standing(self._store.open_incidents()),
                 engine_age=status.get('age'),
+                lag=max(0.0, min(ages)) if ages else None,
                 census=self._store.census(),
             )
         except errors.AWAY as error:
@@ -119,7 +127,9 @@ def reader_of(manager: Any, conf: Any) -> Reader:
     with _LOCK:
         reader = _READERS.get(manager)
         if reader is None:
-            reader = _READERS[manager] = Reader(store_api.open_store(conf))
+            reader = _READERS[manager] = Reader(
+                store_api.open_store(conf), liveness.open_liveness(conf)
+            )
         return reader
 
 
@@ -292,6 +302,22 @@ class FalseSuspicionPollster(_Pollster):
                 yield self._of_host(subject, 1, at)
 
 
+class FenceFailurePollster(_Pollster):
+    """Fences that were not confirmed, or not for long."""
+
+    meter = 'instance_ha.recovery.fence_failure'
+
+    def samples(self, look: Look) -> Iterable[sample.Sample]:
+        """Return one per failure."""
+        for subject in reversed(look.incidents):
+            for entry in subject.timeline:
+                if (
+                    entry.code in levels.FENCE_FAILURES
+                    and entry.at >= look.since
+                ):
+                    yield self._of_host(subject, 1, entry.at)
+
+
 class EngineAgePollster(_Pollster):
     """Since the acting engine reported."""
 
@@ -311,6 +337,27 @@ class IncidentsPollster(_Pollster):
     def samples(self, look: Look) -> Iterable[sample.Sample]:
         """Return one."""
         yield self._of_service(sum(look.standing.phases.values()))
+
+
+class LagPollster(_Pollster):
+    """Since the newest heartbeat of anybody."""
+
+    meter = 'instance_ha.observer.lag'
+
+    def samples(self, look: Look) -> Iterable[sample.Sample]:
+        """Return one, none before any host was heard."""
+        if look.lag is not None:
+            yield self._of_service(look.lag)
+
+
+class WaitingPollster(_Pollster):
+    """Servers of fenced hosts that find no room."""
+
+    meter = 'instance_ha.servers.without_room'
+
+    def samples(self, look: Look) -> Iterable[sample.Sample]:
+        """Return one."""
+        yield self._of_service(look.standing.waiting.get('no-valid-host', 0))
 
 
 class ProtectedPollster(_Pollster):

@@ -40,6 +40,10 @@ SERVER_BUCKETS = (
 )
 ROUND_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30)
 
+# Seconds after which a watcher that does not look sees nothing any more,
+# whatever it said last.
+WATCHER_GONE = 30.0
+
 _Stage = levels.Stage
 
 _STAGES: dict[_Stage, tuple[str, str, tuple[float, ...]]] = {
@@ -267,9 +271,12 @@ def _of_engine(seen: situation.Situation) -> Iterator[core.Metric]:
     )
     yield _family(
         'watcher_sees',
-        '1 while a watcher sees the hosts, 0 while it is blind',
+        '1 while a watcher sees the hosts, 0 if it is blind or gone',
         'watcher',
-        {each.name: int(each.clear) for each in seen.watchers},
+        {
+            each.name: int(each.clear and each.age < WATCHER_GONE)
+            for each in seen.watchers
+        },
     )
 
 

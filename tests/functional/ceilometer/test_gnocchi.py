@@ -23,6 +23,7 @@ from oslo_utils import netutils
 import sqlalchemy
 
 from ceilometer_pollsters import meters as table
+from ceilometer_pollsters import service_levels
 from nova_ha_plugins.client import meters
 from tests import servers
 
@@ -207,6 +208,40 @@ class TestGnocchi(unittest.TestCase):
                 self.assertKept(name, metric)
         host = self.get(f'resource/nova_compute/{ids["nova_compute"]}')
         self.assertEqual('cmp-1', host['host_name'])
+
+    def test_a_recovery_that_is_told_again_and_late_counts_once(self):
+        """Two of one day; the agent that tells was away, and restarted."""
+        name, host = 'instance_ha.recovery.fence', str(uuid.uuid4())
+        day = datetime.datetime(2026, 11, 20)
+        first, second = (
+            service_levels.EndedSample(
+                name=name,
+                type='gauge',
+                unit='s',
+                volume=volume,
+                user_id=None,
+                project_id=None,
+                resource_id=host,
+                timestamp=(day + datetime.timedelta(hours=hour)).isoformat(),
+                resource_metadata={'host': 'cmp-9'},
+            )
+            for hour, volume in ((3, 9.0), (20, 31.0))
+        )
+        metric = ''
+        for told in ([first], [first], [first, second], [first, second]):
+            self.send(told)
+            resource = self.get(f'resource/nova_compute/{host}')
+            metric = resource['metrics'][name]
+            # Computed between two messages, as metricd does.
+            self.get(f'metric/{metric}/measures', refresh='true')
+
+        for method, value in (('count', 2), ('max', 31), ('mean', 20)):
+            measures = self.get(
+                f'metric/{metric}/measures',
+                aggregation=method,
+                granularity='86400',
+            )
+            self.assertEqual([value], [point[2] for point in measures])
 
     def assertKept(self, name, metric):
         found = self.get(f'metric/{metric}')

@@ -16,7 +16,9 @@ from ceilometer_pollsters import service_levels
 from nova_ha_plugins.conf import config
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import levels
+from nova_ha_plugins.recovery import views
 from nova_ha_plugins.store import api as store_api
+from nova_ha_plugins.store import liveness
 from nova_ha_plugins.store import values
 from tests.unit.docs import test_commands
 from tests.unit.recovery import test_levels
@@ -52,6 +54,14 @@ class Store:
         return values.Census(7, {'untagged': 2, 'policy-none': 1}, 3)
 
 
+class Heartbeats:
+    def read(self):
+        return tuple(
+            views.Beat(host, '', 'boot', 1, '', age)
+            for host, age in (('a', 90.0), ('b', 0.75))
+        )
+
+
 class ServiceLevelsTest(unittest.TestCase):
     def setUp(self):
         super().setUp()
@@ -68,8 +78,16 @@ class ServiceLevelsTest(unittest.TestCase):
         self.cache = {}
 
     def poll(self, kind, resources=(discovery.FLEET,)):
-        with mock.patch.object(
-            store_api, 'open_store', autospec=True, return_value=self.store
+        with (
+            mock.patch.object(
+                store_api, 'open_store', autospec=True, return_value=self.store
+            ),
+            mock.patch.object(
+                liveness,
+                'open_liveness',
+                autospec=True,
+                return_value=Heartbeats(),
+            ),
         ):
             pollster = kind(self.conf)
             samples = pollster.get_samples(self.manager, self.cache, resources)
@@ -144,10 +162,25 @@ class ServiceLevelsTest(unittest.TestCase):
 
         self.assertEqual([1], found)
 
+    def test_every_fence_that_failed_is_one_of_its_host(self):
+        lines = (
+            *test_levels.WHOLE[:4],
+            ('fence-unconfirmed', 60.0),
+            ('device-lied', 70.0),
+        )
+        self.store.found = [test_levels.made(lines)]
+
+        found = self.poll(service_levels.FenceFailurePollster)
+
+        self.assertEqual([1, 1], [each.volume for each in found])
+        self.assertEqual(2, len({each.timestamp for each in found}))
+
     def test_the_service_itself_is_one_resource(self):
         for kind, volume in (
             (service_levels.EngineAgePollster, 1.25),
             (service_levels.IncidentsPollster, 1),
+            (service_levels.LagPollster, 0.75),
+            (service_levels.WaitingPollster, 0),
             (service_levels.ProtectedPollster, 7),
             (service_levels.UnprotectedPollster, 3),
         ):

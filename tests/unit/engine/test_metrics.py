@@ -77,7 +77,8 @@ class Liveness:
             views.HostHealth(host, channel, ok, 0.0, '', age)
             for host, channel, ok, age in (
                 ('', 'watcher:ctl-1', True, 0.75),
-                ('', 'watcher:ctl-2', False, 80.0),
+                ('', 'watcher:ctl-2', False, 1.0),
+                ('', 'watcher:ctl-3', True, 80.0),
                 ('a', 'storage:/one', False, 1.0),
                 ('a', 'storage:/two', False, 1.0),
                 ('b', 'storage:/one', False, 1.0),
@@ -180,7 +181,9 @@ class SituationTest(MetricsTestCase):
             (1, 'sight', {'sight': 'clear'}),
             (0, 'sight', {'sight': 'blind'}),
             (0.75, 'watcher_age_seconds', {'watcher': 'ctl-1'}),
+            (1, 'watcher_sees', {'watcher': 'ctl-1'}),
             (0, 'watcher_sees', {'watcher': 'ctl-2'}),
+            (0, 'watcher_sees', {'watcher': 'ctl-3'}),
             (0.0, 'observer_lag_seconds', {}),
             (2, 'hosts', {'heartbeat': 'in-time'}),
             (1, 'hosts', {'heartbeat': 'missing'}),
