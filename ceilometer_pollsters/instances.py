@@ -50,19 +50,21 @@ class ServerPollster(plugin_base.PollsterBase):
     ) -> Iterable[sample.Sample]:
         ours = libvirt.libvirt_of(manager, self.conf, self.host)
         shared = probes.shared_of(manager)
-        try:
-            if ours.libvirtd.is_down:
-                raise probes.Absent('libvirt does not answer')
-            found = ours.servers.look(cache)
-        except probes.Absent as error:
-            if shared.is_news('servers', str(error)):
-                LOG.warning(
-                    "Host '%s' publishes nothing of its servers: %s",
-                    self.host,
-                    error,
-                )
-            return []
-        shared.is_news('servers', '')
+        why = ''
+        found: tuple[servers.Server, ...] = ()
+        if ours.libvirtd.is_down:
+            why = 'libvirt does not answer'
+        else:
+            try:
+                found = ours.servers.look(cache)
+            except probes.Absent as error:
+                why = str(error)
+        if shared.is_news('servers', why) and why:
+            LOG.warning(
+                "Host '%s' publishes nothing of its servers: %s",
+                self.host,
+                why,
+            )
         return [
             self._sample(server, value)
             for server in found

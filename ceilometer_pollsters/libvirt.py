@@ -110,18 +110,23 @@ class Libvirtd:
 
     def _look(self) -> Look:
         began = self.clock()
+        answer = {}
+        late = broken = ''
         try:
             answer = self._child.ask({'ask': 'look'})
-        except (children.Late, children.Stuck) as error:
+        except children.Late:
+            late = f'no answer within the deadline of {self._deadline:g}s'
+        except children.Stuck:
+            late = 'the process that waits for it cannot be killed'
+        except children.Broken as error:
+            broken = str(error)
+        if broken:
+            # It says nothing of libvirt.
+            raise probes.Absent(f'its probe is broken: {broken}')
+        if late:
             if self._waits_since is None:
                 self._waits_since = began
-            reason = f'no answer within the deadline of {self._deadline:g}s'
-            if isinstance(error, children.Stuck):
-                reason += '; the process that waits for it cannot be killed'
-            return self._failed(self.clock() - self._waits_since, reason)
-        except children.Broken as error:
-            # It says nothing of libvirt.
-            raise probes.Absent(f'its probe is broken: {error}') from None
+            return self._failed(self.clock() - self._waits_since, late)
         self._waits_since = None
         if 'failed' in answer:
             reason = printable.line(str(answer['failed']))

@@ -391,15 +391,26 @@ def answer(connections: Connections, asked: Asked) -> Told:
             'failed': 'the module libvirt of Python (python3-libvirt) is '
             'not installed',
         }
+    question = QUESTIONS[asked['ask']]
     try:
-        return QUESTIONS[asked['ask']](connections, asked)
+        return question(connections, asked)
     except libvirt.libvirtError as error:
-        if asked['ask'] != 'server':
-            connections.drop()
-        return {
-            'failed': error.get_error_message() or str(error),
-            'code': error.get_error_code(),
-        }
+        if question is server:
+            return _failure(error)
+        # A libvirtd that was restarted has cut the connection.
+        connections.drop()
+    try:
+        return question(connections, asked)
+    except libvirt.libvirtError as error:
+        connections.drop()
+        return _failure(error)
+
+
+def _failure(error: Any) -> Told:
+    return {
+        'failed': error.get_error_message() or str(error),
+        'code': error.get_error_code(),
+    }
 
 
 def main(uri: str) -> None:
