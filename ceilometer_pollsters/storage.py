@@ -23,6 +23,10 @@ LOG = log.getLogger(__name__)
 _MODULE = 'ceilometer_pollsters.storage_child'
 _CACHE_KEY = 'nova_ha.storage'
 
+# Seconds that a process may take to start on a machine with much to do; no
+# storage is called down for that.
+_START = 4.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Look:
@@ -61,26 +65,37 @@ class Path:
     def look(self) -> Look | None:
         """Return what is found now, None where there is nothing to say."""
         began = self.clock()
-        try:
-            answer = self._child.ask({'probe': self.path})
-        except (children.Late, children.Stuck) as error:
-            if self._waits_since is None:
-                self._waits_since = began
-            waited = self.clock() - self._waits_since
-            return self._failed(
-                waited,
-                'no answer within the deadline of '
-                f'{self._deadline:g}s{_stuck(error)}',
-            )
-        except children.Broken as error:
+        answer = self._ask()
+        if isinstance(answer, children.Broken):
             # It says nothing of the storage.
             self._say(
-                LOG.error,
-                f'its probe is broken, nothing is published: {error}',
+                f'its probe is broken, nothing is published of it: {answer}'
             )
             return None
+        if isinstance(answer, Exception):
+            if self._waits_since is None:
+                self._waits_since = began
+            return self._failed(
+                self.clock() - self._waits_since,
+                'no answer within the deadline of '
+                f'{self._deadline:g}s{_stuck(answer)}',
+            )
         self._waits_since = None
         return self._judge(answer, self.clock() - began)
+
+    def _ask(self) -> dict[str, Any] | Exception:
+        """Return the answer of the child, or why there is none.
+
+        What is logged while an exception is handled would be logged with it.
+        """
+        try:
+            starts = self._child.pid is None and not self._child.stuck
+            return self._child.ask(
+                {'probe': self.path},
+                self._deadline + (_START if starts else 0.0),
+            )
+        except (children.Late, children.Stuck, children.Broken) as error:
+            return error
 
     def _judge(self, answer: dict[str, Any], took: float) -> Look | None:
         seconds = answer.get('seconds')
@@ -96,7 +111,6 @@ class Path:
         if answer.get('set_up') or self._was_up:
             return self._failed(took, reason)
         self._say(
-            LOG.error,
             'it is not probed, and nothing is published of it. Expected a '
             "directory '.nova-ha' in it that the user of this agent may "
             f'write into, found {reason}',
@@ -105,13 +119,13 @@ class Path:
 
     def _failed(self, seconds: float, reason: str) -> Look:
         # The deadline is part of the reason, how long is not: one line.
-        self._say(LOG.error, f'the storage is down: {reason}')
+        self._say(f'the storage is down: {reason}')
         return Look(False, seconds, reason)
 
-    def _say(self, say: Callable[..., None], text: str) -> None:
+    def _say(self, text: str) -> None:
         if self._said != text:
             self._said = text
-            say("Host '%s', '%s': %s", self._host, self.path, text)
+            LOG.error("Host '%s', '%s': %s", self._host, self.path, text)
 
 
 def _stuck(error: Exception) -> str:

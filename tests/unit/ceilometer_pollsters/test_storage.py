@@ -81,6 +81,16 @@ class TestStorage(StorageTest):
         with self.assertLogs(storage.__name__, 'ERROR'):
             self.assertEqual([0, 0.0], self.volumes(children.Late('late')))
 
+    def test_time_that_a_process_takes_to_start_is_not_the_storage_s(self):
+        given = []
+        for pid in (None, 77):
+            self.child.pid = pid
+            self.child.stuck = 0
+            self.volumes({'seconds': 0.1})
+            given.append(self.child.ask.call_args.args[1])
+
+        self.assertEqual([8.0, 4.0], given)
+
     def test_failure_is_said_once_while_it_lasts(self):
         failed = {'failed': 'Stale file handle', 'file': '/i', 'set_up': True}
         with self.assertLogs(storage.__name__, 'ERROR') as logged:
