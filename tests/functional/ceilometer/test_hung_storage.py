@@ -56,7 +56,7 @@ class TestHungStorage(unittest.TestCase):
         self.assertEqual([True, True], [look.up for look in found.values()])
 
         (bad,) = (p for p in self.storage._paths if p.path == self.bad)
-        bad._child._deadline = DEADLINE
+        bad._deadline = DEADLINE
         pid = bad._child.pid
         self.hung.hang()
         with self.assertLogs(storage.__name__, 'ERROR'):
@@ -77,7 +77,7 @@ class TestHungStorage(unittest.TestCase):
 
         self.hung.go_on()
         self.assertTrue(eventually(lambda: not bad._child.stuck))
-        bad._child._deadline = 10.0
+        bad._deadline = 10.0
         with self.assertLogs(storage.__name__, 'WARNING'):
             found, _ = self.cycle()
         self.assertTrue(found[self.bad].up)
