@@ -337,39 +337,50 @@ def line(report: Report, took: float) -> dict[str, typing.Any]:
 
 
 def table(report: Report) -> str:
-    """Return the table for people, as a simple table of reStructuredText."""
+    """Return two tables for people, as reStructuredText."""
     names = [model.name for model in models.MODELS]
-    head = (
-        ('detector', 24),
-        ('mean s', 7),
-        ('p50 s', 6),
-        ('p95 s', 6),
-        *((f'suspect {name}', 13) for name in names),
-        *((f'dead {name}', 10) for name in names),
-        ('dead stall', 10),
-    )
-    rule = '  '.join('=' * width for _, width in head)
-    lines = [rule, '  '.join(text.ljust(width) for text, width in head), rule]
     rows = [('**ours**', report.ours)]
     rows += [(peer.name, result) for peer, result in report.peers.items()]
+    seconds, verdicts = [], []
     for name, result in rows:
         told = result.told()
-        cells = [
-            name,
-            result.more()['mean_s'],
-            told['p50_s'],
-            told['p95_s'],
-            *(rounded(result.suspicions[each]) for each in names),
-            *(rounded(result.dead[each]) for each in names),
-            rounded(result.stalled),
-        ]
-        lines.append(
-            '  '.join(
-                _cell(cell).ljust(width)
-                for cell, (_, width) in zip(cells, head, strict=True)
-            ).rstrip()
+        seconds.append(
+            [
+                name,
+                result.more()['mean_s'],
+                told['p50_s'],
+                told['p95_s'],
+                *(rounded(result.suspicions[each]) for each in names),
+            ]
         )
-    return '\n'.join([*lines, rule])
+        verdicts.append(
+            [
+                name,
+                *(rounded(result.dead[each]) for each in names),
+                rounded(result.stalled),
+            ]
+        )
+    return (
+        'Seconds from a crash to the verdict (busy), and hosts called silent '
+        'that live, per host-year:\n\n'
+        + _simple(['detector', 'mean', 'p50', 'p95', *names], seconds)
+        + '\n\nHosts that live and would be fenced, per host-year, and in '
+        'the stalls:\n\n' + _simple(['detector', *names, 'stalls'], verdicts)
+    )
+
+
+def _simple(head: list[str], rows: list[list[typing.Any]]) -> str:
+    """Return a simple table."""
+    cells = [head, *([_cell(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(head))]
+    rule = '  '.join('=' * width for width in widths)
+    lines = [
+        '  '.join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+    return '\n'.join([rule, lines[0], rule, *lines[1:], rule])
 
 
 def _cell(value: object) -> str:
@@ -378,10 +389,27 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def everything(years: float, hosts: int, seed: int, as_json: bool) -> int:
+def changed(
+    own: engine.Defaults, beat: float | None, timeout: float | None
+) -> engine.Defaults:
+    """Return the defaults with another interval, or another timeout.
+
+    :param timeout: None for two and a half intervals, as in the defaults.
+    """
+    if beat is None and timeout is None:
+        return own
+    beat = own.beat if beat is None else beat
+    timeout = 2.5 * beat if timeout is None else timeout
+    rules = dataclasses.replace(own.rules, timeout=timeout)
+    return dataclasses.replace(own, beat=beat, rules=rules)
+
+
+def everything(
+    years: float, hosts: int, seed: int, as_json: bool, own: engine.Defaults
+) -> int:
     """Run and tell; the last line is JSON if asked for."""
     began = time.process_time()
-    report = Report(defaults(), years, hosts, seed)
+    report = Report(own, years, hosts, seed)
     report.run()
     took = time.process_time() - began
     if as_json:

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+import typing
 
 from tests.scenarios import detector_report
 from tests.scenarios import expectations
@@ -59,9 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         help='how soon hosts that die are found, and how often ones that '
         'live are taken for dead, beside other detectors',
     )
-    add('--years', type=float, default=detector_report.YEARS, metavar='N')
-    add('--hosts', type=int, default=detector_report.HOSTS, metavar='N')
-    add('--seed', type=int, default=detector_report.SEED, metavar='N')
+    _add_detector(add)
     add(
         '--golden',
         nargs='*',
@@ -70,6 +69,26 @@ def _parser() -> argparse.ArgumentParser:
         'that have one',
     )
     return parser
+
+
+def _add_detector(add: typing.Callable[..., object]) -> None:
+    """Add the options that go with --detector."""
+    add('--years', type=float, default=detector_report.YEARS, metavar='N')
+    add('--hosts', type=int, default=detector_report.HOSTS, metavar='N')
+    add('--seed', type=int, default=detector_report.SEED, metavar='N')
+    add(
+        '--beat',
+        type=float,
+        metavar='SECONDS',
+        help='another interval of heartbeats than that of polling_ha.yaml',
+    )
+    add(
+        '--timeout',
+        type=float,
+        metavar='SECONDS',
+        help='another [nova_ha] heartbeat_timeout; two and a half intervals '
+        'if only --beat is given',
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,7 +111,13 @@ def main(arguments: list[str] | None = None) -> int:
         return _search(options.search)
     if options.detector:
         return detector_report.everything(
-            options.years, options.hosts, options.seed, options.json
+            options.years,
+            options.hosts,
+            options.seed,
+            options.json,
+            detector_report.changed(
+                detector_report.defaults(), options.beat, options.timeout
+            ),
         )
     if options.report:
         return report.everything(
