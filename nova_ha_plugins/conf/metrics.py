@@ -34,8 +34,8 @@ controller: an engine that only watches tells that the acting one is dead.
         min=0.5,
         help="""
 Seconds between two looks at the store for what is told of hosts and incidents.
-Not larger than Prometheus' scrape_interval. One look reads every heartbeat;
-with 10,000 hosts take 15.
+Not larger than Prometheus' scrape_interval. One look reads every heartbeat:
+about 0.1 CPU-seconds for 10,000 hosts.
 """,
     ),
     cfg.FloatOpt(

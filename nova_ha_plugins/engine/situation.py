@@ -26,6 +26,11 @@ LOG = log.getLogger(__name__)
 
 # What is older than this many looks is not told any more.
 _STALE_LOOKS = 4
+_Row = typing.TypeVar('_Row')
+
+# Power devices and health have many rows and change seldom: reading each of
+# them takes at most one part in so many of the time.
+_SHARE = 20
 
 
 class Store(typing.Protocol):
@@ -92,6 +97,15 @@ class Limits:
     evacuations: int
 
 
+@dataclasses.dataclass(frozen=True)
+class _Kept:
+    """What was read at a time and is good until another one."""
+
+    value: typing.Any
+    at: float
+    until: float
+
+
 class Reader:
     """Looks at the store again and again, and keeps the last look."""
 
@@ -108,6 +122,7 @@ class Reader:
         self._limits = limits
         self._monotonic = monotonic
         self._seen: tuple[float, Situation] | None = None
+        self._slow: dict[str, _Kept] = {}
         self._keep = float('inf')
         self._away = False
 
@@ -153,8 +168,8 @@ class Reader:
         store = self._store
         status = store.engine_status()
         beats = self._liveness.read()
-        healths = self._liveness.read_healths()
-        records = store.host_records()
+        healths, passed = self._slowly(self._liveness.read_healths)
+        records, _ = self._slowly(store.host_records)
         now = store.now()
         ages = [max(0.0, beat.age) for beat in beats]
         heard = sum(age < self._limits.timeout for age in ages)
@@ -173,10 +188,26 @@ class Reader:
                 max(0.0, now - min(checked)) if checked else None
             ),
             degraded=_degraded(healths, self._limits.patience),
-            watchers=health.watches(healths),
+            watchers=tuple(
+                dataclasses.replace(watch, age=watch.age + passed)
+                for watch in health.watches(healths)
+            ),
             census=store.census(),
             evacuations_limit=self._limits.evacuations,
         )
+
+    def _slowly(
+        self, read: Callable[[], tuple[_Row, ...]]
+    ) -> tuple[tuple[_Row, ...], float]:
+        """Return the rows of one kind, and how many seconds ago they were."""
+        name, began = read.__name__, self._monotonic()
+        kept = self._slow.get(name)
+        if kept is None or began >= kept.until:
+            found = read()
+            ended = self._monotonic()
+            until = ended + (ended - began) * (_SHARE - 1)
+            kept = self._slow[name] = _Kept(found, began, until)
+        return kept.value, max(0.0, began - kept.at)
 
 
 def _degraded(

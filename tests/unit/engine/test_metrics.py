@@ -218,6 +218,26 @@ class SituationTest(MetricsTestCase):
         self.assertEqual(0, self.value('nova_ha_store_up'))
         self.assertEqual(1, self.value('nova_ha_engine_acting'))
 
+    def test_what_takes_long_is_read_less_often_and_grows_older(self):
+        liveness, clock = Liveness(), self.clock
+        reads = []
+
+        def read_healths():
+            reads.append(clock.now)
+            clock.now += 2.0
+            return Liveness().read_healths()
+
+        liveness.read_healths = read_healths
+        reader = situation.Reader(self.store, liveness, LIMITS, clock)
+        reader.look()
+        clock.now += 10.0
+        (watch, *_) = reader.look().watchers
+        clock.now += 30.0
+        reader.look()
+
+        self.assertEqual([100.0, 142.0], reads)
+        self.assertEqual(0.75 + 12.0, watch.age)
+
     def test_what_was_never_said_has_no_series(self):
         self.store.status, self.store.counted = {}, None
         self.look()
