@@ -64,8 +64,8 @@ auth_type = none
 
 NOTIFICATION = """\
 [DEFAULT]
-pipeline_cfg_file = {data}/pipeline.yaml
-event_pipeline_cfg_file = {data}/event_pipeline.yaml
+pipeline_cfg_file = {data}/pipeline_ha.yaml
+event_pipeline_cfg_file = {data}/event_pipeline_ha.yaml
 [event]
 definitions_cfg_file = {data}/event_definitions.yaml
 drop_unmatched_notifications = true
