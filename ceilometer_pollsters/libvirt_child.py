@@ -16,6 +16,7 @@
 
 from collections.abc import Callable
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -69,6 +70,7 @@ Asked = dict[str, Any]
 Told = dict[str, Any]
 
 
+@functools.cache
 def word(prefix: str, value: int) -> str:
     """Return libvirt's own word for one of its numbers, in lower case."""
     for name in dir(libvirt):
