@@ -227,16 +227,12 @@ def memory(lab: labs.Lab) -> list[str]:
             found.append(_memory(name, processes.tree(pid)))
     host = next(h for h in lab.plan.hosts if h.kind == planning.REAL)
     inside = processes.tree(lab.hosts.pid(host) or 0)
-    for namespaces, name in (
-        ('ha', 'ceilometer-polling ha'),
-        ('ha_host', 'ceilometer-polling ha_host'),
+    for ending, name in (
+        ('', 'ceilometer-polling ha'),
+        ('-host', 'ceilometer-polling ha_host'),
     ):
-        # Words, not the whole: ceilometer's workers change their titles.
-        first = [
-            pid
-            for pid in inside
-            if f'--polling-namespaces\0{namespaces}\0' in _command(pid)
-        ]
+        wanted = f'ceilometer-{host.name}{ending}.conf'
+        first = [pid for pid in inside if wanted in _command(pid)]
         if first:
             found.append(_memory(name, processes.tree(first[0])))
     return found

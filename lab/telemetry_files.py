@@ -126,6 +126,8 @@ def write_probes(plan: planning.Plan, host: planning.Host) -> pathlib.Path:
         plan,
         f'ceilometer-{host.name}-host.conf',
         *_hypervisor(plan, host, name, f'{HA_TOPIC},{STOCK_TOPIC}'),
+        # Of what happens to servers; aodh shows it to the alarms of this one.
+        {'nova_ha': {'project_id': engine.project_id(plan)}},
     )
 
 

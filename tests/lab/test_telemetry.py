@@ -190,7 +190,8 @@ class GnocchiTest(DeafTest):
         self.kill_victim()
 
         found = self.wait_found(self.died_at)
-        self.faults.heal()
+        for name in ('gnocchi-api', 'gnocchi-metricd'):
+            self.faults.heal(f'{name}:killed')
         self.look_on(5.0)
         self.assertEqual('clear', self.sight())
         self.note(found_after_death=found)
@@ -208,7 +209,8 @@ class WatcherTest(DeafTest):
         dead = self.wait_dead_man(time.time())
         self.look_on(5.0)
         told = len(self.receiver.heard)
-        self.faults.heal()
+        for name in (first, second):
+            self.faults.heal(f'{name}:killed')
         bench.wait(
             lambda: any(
                 each.event == DOWN for each in self.receiver.heard[told:]
@@ -227,7 +229,7 @@ class EvaluatorTest(DeafTest):
 
         found = self.wait_found(self.died_at)
         self.look_on(5.0)
-        self.faults.heal()
+        self.faults.heal('aodh-evaluator:frozen')
         self.look_on(5.0)
         self.note(found_after_death=found)
 
@@ -259,7 +261,7 @@ class StoreTest(DeafTest):
         self.kill_victim()
         time.sleep(20.0)
 
-        self.faults.heal()
+        self.faults.heal('mariadb:frozen')
 
         healed = time.time()
         bench.wait(lambda: self.sight() == 'clear', 'monitoring to see')
@@ -279,7 +281,7 @@ class RedisTest(DeafTest):
         self.kill_victim()
         self.look_on(10.0)
 
-        self.faults.heal()
+        self.faults.heal('redis:killed')
 
         healed = time.time()
         bench.wait(lambda: self.sight() == 'clear', 'monitoring to see')
@@ -295,7 +297,7 @@ class RedisTest(DeafTest):
         self.kill_victim()
         self.look_on(10.0)
 
-        self.faults.heal()
+        self.faults.heal('redis:frozen')
 
         healed = time.time()
         bench.wait(lambda: self.sight() == 'clear', 'monitoring to see')
