@@ -2,7 +2,7 @@
 
 """The sign of life of a hypervisor, sent by ``ceilometer-polling`` on it.
 
-It reads two small files and a clock, and nothing that can hang: no libvirt,
+It reads three small files and a clock, and nothing that can hang: no libvirt,
 no network, no disk of a guest. It lives in a polling namespace of its own
 because ceilometer instantiates every pollster of a namespace in every
 process that names it.
@@ -19,6 +19,8 @@ from ceilometer import sample
 from oslo_log import log
 
 from nova_ha_plugins.conf import nova_ha as nova_ha_conf
+from nova_ha_plugins import signatures
+from nova_ha_plugins.store import values
 
 LOG = log.getLogger(__name__)
 
@@ -63,6 +65,13 @@ class HeartbeatPollster(plugin_base.PollsterBase):
                 error,
             )
             raise
+        self._key_file: signatures.Watched[signatures.Key] | None = None
+        if self.conf.nova_ha.heartbeat_key_file:
+            self._key_file = signatures.Watched(
+                self.conf.nova_ha.heartbeat_key_file, signatures.parse_key
+            )
+        self._key_error = ''
+        self._read_key()
         self._uuid_error = ''
         self.system_uuid = ''
         self._read_system_uuid()
@@ -89,6 +98,28 @@ class HeartbeatPollster(plugin_base.PollsterBase):
                 )
                 self._uuid_error = str(error)
 
+    def _read_key(self) -> signatures.Key | None:
+        """Return the key to sign with, None if there is none."""
+        if self._key_file is None:
+            return None
+        try:
+            key = self._key_file.read()
+        except (OSError, signatures.BadFile) as error:
+            if str(error) != self._key_error:
+                LOG.error(
+                    "Host '%s' sends heartbeats without a signature: its key "
+                    "should be in '%s' and is not: %s. They are refused "
+                    'where [nova_ha] heartbeat_signatures is require, and it '
+                    'is not protected there until the key can be read',
+                    self.host,
+                    self._key_file.path,
+                    error,
+                )
+                self._key_error = str(error)
+            return None
+        self._key_error = ''
+        return key
+
     @property
     def default_discovery(self) -> str:
         return 'local_node'
@@ -107,6 +138,18 @@ class HeartbeatPollster(plugin_base.PollsterBase):
     ) -> Iterable[sample.Sample]:
         if not self.system_uuid:
             self._read_system_uuid()
+        heard = values.Heard(
+            host=self.host,
+            boot_id=self.boot_id,
+            sequence=self.next_sequence(),
+            system_uuid=self.system_uuid,
+        )
+        key = self._read_key()
+        signed = (
+            {'key_id': key.id, 'signature': signatures.sign(key, heard)}
+            if key
+            else {}
+        )
         return [
             sample.Sample(
                 name=METER,
@@ -119,9 +162,10 @@ class HeartbeatPollster(plugin_base.PollsterBase):
                 resource_metadata={
                     'host': self.host,
                     'boot_id': self.boot_id,
-                    'sequence': str(self.next_sequence()),
+                    'sequence': str(heard.sequence),
                     'system_uuid': self.system_uuid,
                     'agent_pid': os.getpid(),
+                    **signed,
                 },
             )
         ]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""nova-ha-manage: the schema, the cleaning and the doctor.
+"""nova-ha-manage: the schema, the cleaning, the doctor, keys of heartbeats.
 
 Exit codes: 0 all is well, 1 something is to be done (it says what), 2 the
 command line is wrong.
@@ -8,6 +8,8 @@ command line is wrong.
 
 import argparse
 from collections.abc import Sequence
+import os
+import pathlib
 import sys
 import typing
 
@@ -19,6 +21,7 @@ import sqlalchemy as sa
 from nova_ha_plugins.cmd import doctor
 from nova_ha_plugins.cmd import finding
 from nova_ha_plugins.conf import config
+from nova_ha_plugins import signatures
 from nova_ha_plugins.store import api as store_api
 from nova_ha_plugins.store import schema
 
@@ -88,6 +91,46 @@ def examine(conf: cfg.ConfigOpts) -> int:
     return ACTION_NEEDED if todo else OK
 
 
+def heartbeat_key(conf: cfg.ConfigOpts) -> int:
+    """Write the key that a host signs its heartbeats with."""
+    path = conf.nova_ha.heartbeat_masters_file
+    try:
+        masters = signatures.Watched(path, signatures.parse_masters).read()
+    except (OSError, signatures.BadFile) as error:
+        print(
+            'Master secrets should be in [nova_ha] heartbeat_masters_file '
+            f'{path!r}, and are not: {error}. No key was made',
+            file=sys.stderr,
+        )
+        return ACTION_NEEDED
+    key = signatures.derive(masters.newest, conf.command.host)
+    line = signatures.format_key(key)
+    if not conf.command.output:
+        print(line, end='')
+        return OK
+    try:
+        _write_secret(conf.command.output, line)
+    except OSError as error:
+        print(f'The key could not be written: {error}', file=sys.stderr)
+        return ACTION_NEEDED
+    print(
+        f"Key of host '{conf.command.host}' by master {key.id!r}: "
+        f'{conf.command.output}'
+    )
+    return OK
+
+
+def _write_secret(path: str, text: str) -> None:
+    """Replace a file by one that only its owner may read, at one stroke."""
+    fresh = f'{path}.new'
+    # Left by one that was killed; O_EXCL follows no link that waits there.
+    pathlib.Path(fresh).unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with os.fdopen(os.open(fresh, flags, 0o600), 'w') as stream:
+        stream.write(text)
+    os.replace(fresh, path)
+
+
 def _days(text: str) -> float:
     days = float(text)
     # Not so, NaN.
@@ -130,6 +173,19 @@ def _add_commands(
             help=f'configuration of {service} (default: {path}, if readable)',
         )
     examination.set_defaults(run=examine)
+    key = commands.add_parser(
+        'heartbeat-key', help='make the key that a host signs heartbeats with'
+    )
+    key.add_argument(
+        'host', metavar='HOST', help='what nova-compute calls itself there'
+    )
+    key.add_argument(
+        '--output',
+        metavar='PATH',
+        default='',
+        help='file to write it to, readable by its owner (default: stdout)',
+    )
+    key.set_defaults(run=heartbeat_key)
 
 
 _COMMANDS = cfg.SubCommandOpt(

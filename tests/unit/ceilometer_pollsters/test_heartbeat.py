@@ -9,7 +9,9 @@ from ceilometer.polling import plugin_base
 from oslo_config import cfg
 
 from ceilometer_pollsters import heartbeat
+from ceilometer_pollsters import reading
 from nova_ha_plugins.conf import nova_ha
+from nova_ha_plugins import signatures
 
 
 class HeartbeatTest(unittest.TestCase):
@@ -100,6 +102,48 @@ class HeartbeatTest(unittest.TestCase):
         self.assertEqual('', first.resource_metadata['system_uuid'])
         self.assertEqual(1, len(logged.output))
         self.assertIn('is not protected', logged.output[0])
+
+    def test_heartbeat_is_signed_with_the_key_of_its_host(self):
+        master = signatures.Key('m1', b's' * 32)
+        path = self.boot.with_name('key')
+        path.write_text(
+            signatures.format_key(signatures.derive(master, 'short-name'))
+        )
+        self.override('heartbeat_key_file', str(path))
+        (sample,) = self.poll(heartbeat.HeartbeatPollster(self.conf))
+
+        told = sample.resource_metadata
+        self.assertEqual(
+            signatures.Verdict.SIGNED,
+            signatures.Masters((master,)).judge(
+                reading.heard(sample), *reading.signature(sample)
+            ),
+        )
+        self.assertNotIn(path.read_text().split()[1], str(told))
+
+    def test_key_that_changes_is_used_at_once(self):
+        path = self.boot.with_name('key')
+        path.write_text(f'old {"a" * 64}\n')
+        self.override('heartbeat_key_file', str(path))
+        pollster = heartbeat.HeartbeatPollster(self.conf)
+        self.poll(pollster)
+        path.write_text(f'newer {"b" * 64}\n')
+        (sample,) = self.poll(pollster)
+
+        self.assertEqual('newer', sample.resource_metadata['key_id'])
+
+    def test_key_that_cannot_be_read_is_said_once_and_the_heart_beats(self):
+        path = self.boot.with_name('key')
+        path.write_text(f'id hunter2{"a" * 64}\n')
+        self.override('heartbeat_key_file', str(path))
+        with self.assertLogs(heartbeat.LOG.logger, 'ERROR') as logged:
+            pollster = heartbeat.HeartbeatPollster(self.conf)
+            (first,) = self.poll(pollster)
+
+        self.assertNotIn('signature', first.resource_metadata)
+        self.assertEqual(1, len(logged.output))
+        self.assertIn('without a signature', logged.output[0])
+        self.assertNotIn('hunter2', logged.output[0])
 
     def test_a_system_uuid_that_appears_later_is_sent(self):
         content = self.uuid.read_text()

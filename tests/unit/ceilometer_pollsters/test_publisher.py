@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from concurrent import futures
+import dataclasses
+import pathlib
+import tempfile
 import threading
 import unittest
 from unittest import mock
@@ -10,7 +13,12 @@ from oslo_config import cfg
 from oslo_db import exception as db_exc
 
 from ceilometer_pollsters import publisher
+from nova_ha_plugins.conf import opts
+from nova_ha_plugins import signatures
 from nova_ha_plugins.store import values
+
+OLD = '1' * 32
+NEW = '2' * 32
 
 
 def heartbeat(host='cmp-1', name='hypervisor.heartbeat', **metadata):
@@ -33,10 +41,29 @@ def heartbeat(host='cmp-1', name='hypervisor.heartbeat', **metadata):
     )
 
 
+def health(name, volume, **metadata):
+    return sample.Sample(
+        name,
+        'gauge',
+        '1',
+        volume,
+        None,
+        None,
+        'resource',
+        resource_metadata={'host': 'cmp-1', **metadata},
+    )
+
+
 class FakeLiveness:
     def __init__(self):
         self.batches = []
+        self.seen = []
         self.away = False
+
+    def healths(self, seen):
+        if self.away:
+            raise values.Unreachable('no')
+        self.seen.append(seen)
 
     def beats(self, heard):
         if self.away:
@@ -57,6 +84,14 @@ class PublisherTest(unittest.TestCase):
         conf = cfg.ConfigOpts()
         conf([], default_config_files=[])
         self.publisher = publisher.LivenessPublisher(conf, None)
+        self.now = 1000.0
+        self.slept = []
+        self.publisher.clock = lambda: self.now
+        self.publisher.sleep = self.sleep
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now += seconds
 
     def test_the_heartbeats_of_a_call_are_one_batch(self):
         self.publisher.publish_samples(
@@ -99,6 +134,7 @@ class PublisherTest(unittest.TestCase):
         )
         for wrong in bad:
             self.store.batches.clear()
+            self.publisher._refused.clear()
             with (
                 self.subTest(wrong=wrong),
                 self.assertLogs(publisher.LOG.logger, 'ERROR') as logged,
@@ -223,11 +259,297 @@ class PublisherTest(unittest.TestCase):
         stored = [one.host for batch in self.store.batches for one in batch]
         self.assertEqual(sorted(hosts), sorted(stored))
 
+    def test_the_first_heartbeat_waits_for_nothing(self):
+        self.publisher.publish_samples([heartbeat()])
+
+        self.assertEqual([], self.slept)
+
+    def test_a_heartbeat_right_after_waits_for_others(self):
+        self.publisher.publish_samples([heartbeat(sequence=1)])
+        self.now += 0.01
+        self.publisher.publish_samples([heartbeat(sequence=2)])
+        self.now += 1
+        self.publisher.publish_samples([heartbeat(sequence=3)])
+
+        self.assertEqual(1, len(self.slept))
+        self.assertAlmostEqual(publisher.GATHER - 0.01, self.slept[0])
+        self.assertEqual(3, len(self.store.batches))
+
+    def test_a_bad_sample_is_said_once_in_a_while(self):
+        with self.assertLogs(publisher.LOG.logger, 'ERROR') as logged:
+            for _ in range(3):
+                self.publisher.publish_samples([heartbeat(boot_id='')])
+            self.publisher.publish_samples([heartbeat(system_uuid='a b')])
+            self.now += publisher.SAY_AGAIN
+            self.publisher.publish_samples([heartbeat(system_uuid='a b')])
+
+        self.assertEqual(3, len(logged.output))
+
+    def test_health_is_stored_by_its_channel(self):
+        self.publisher.publish_samples(
+            [
+                health('hypervisor.libvirt.up', 1),
+                health(
+                    'hypervisor.storage.up', 0, device='/srv', reason='I/O'
+                ),
+                health('hypervisor.nic.up', 0, device='eno1'),
+                health('hypervisor.disk.smart', 1, device='sda'),
+                health('hypervisor.storage.latency', 9, device='/srv'),
+            ]
+        )
+
+        self.assertEqual([], self.store.batches)
+        self.assertEqual(
+            [
+                [
+                    values.Health('cmp-1', 'libvirt', True, 1),
+                    values.Health('cmp-1', 'storage:/srv', False, 0, 'I/O'),
+                    values.Health(
+                        'cmp-1',
+                        'nic:eno1',
+                        False,
+                        0,
+                        'hypervisor.nic.up is 0, expected 1',
+                    ),
+                    values.Health('cmp-1', 'smart:sda', True, 1),
+                ]
+            ],
+            self.store.seen,
+        )
+
+    def test_no_sample_is_the_word_of_a_watcher(self):
+        with self.assertLogs(publisher.LOG.logger, 'ERROR'):
+            for metadata in (
+                {'host': ''},
+                {'host': 'h' * 256},
+                {'device': 'd' * 256},
+                {'device': ['x']},
+                {'device': 'a\nb'},
+            ):
+                self.publisher.publish_samples(
+                    [health('hypervisor.storage.up', 1, **metadata)]
+                )
+            for volume in ('much', None, float('nan'), float('inf')):
+                self.publisher.publish_samples(
+                    [health('hypervisor.libvirt.up', volume)]
+                )
+        self.publisher.publish_samples(
+            [health('hypervisor.libvirt.up', 1, device='x', channel='told')]
+        )
+
+        ((only,),) = self.store.seen
+        self.assertEqual('libvirt:x', only.channel)
+
+    def test_health_that_does_not_change_is_written_now_and_then(self):
+        for _ in range(5):
+            self.publisher.publish_samples(
+                [health('hypervisor.libvirt.up', 1)]
+            )
+            self.now += 5
+        self.publisher.publish_samples([health('hypervisor.libvirt.up', 0)])
+        self.publisher.publish_samples([health('hypervisor.libvirt.up', 0)])
+
+        self.assertEqual(
+            [True, True, False], [one.ok for (one,) in self.store.seen]
+        )
+
+    def test_health_that_was_not_written_is_written_next_time(self):
+        self.store.away = True
+        with self.assertLogs(publisher.LOG.logger, 'WARNING'):
+            self.publisher.publish_samples(
+                [health('hypervisor.libvirt.up', 1)]
+            )
+            self.store.away = False
+            self.publisher.publish_samples(
+                [health('hypervisor.libvirt.up', 1)]
+            )
+
+        self.assertEqual(1, len(self.store.seen))
+
     def test_events_are_refused_with_a_sentence(self):
         with self.assertLogs(publisher.LOG.logger, 'ERROR') as logged:
             self.publisher.publish_events([object()])
 
         self.assertIn('event_pipeline.yaml', logged.output[0])
+
+
+class SignatureTest(unittest.TestCase):
+    """Heartbeats of two hosts and of one who is neither."""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = pathlib.Path(directory.name) / 'masters'
+        self.path.write_text(f'2026 {OLD}\n')
+        self.store = FakeLiveness()
+        patch = mock.patch.object(
+            publisher.liveness, 'open_liveness', lambda conf: self.store
+        )
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.now = 1000.0
+        self.sequence = 0
+        self.key = self.key_of(OLD)
+
+    def key_of(self, secret, host='cmp-1', key_id='2026'):
+        return signatures.derive(signatures.Key(key_id, secret.encode()), host)
+
+    def open(self, mode):
+        conf = cfg.ConfigOpts()
+        conf([], default_config_files=[])
+        opts.register_plugin_opts(conf)
+        conf.set_override('heartbeat_signatures', mode, 'nova_ha')
+        conf.set_override('heartbeat_masters_file', str(self.path), 'nova_ha')
+        self.publisher = publisher.LivenessPublisher(conf, None)
+        self.publisher.clock = lambda: self.now
+        self.publisher.sleep = lambda seconds: None
+        self.publisher._admission.clock = lambda: self.now
+
+    def send(self, key=None, host='cmp-1', **changed):
+        """Whether a heartbeat counts that was changed after it was signed."""
+        self.sequence += 1
+        self.now += 100
+        one = values.Heard(host, 'boot', self.sequence, 'uuid')
+        signed = {
+            'host': host,
+            'boot_id': 'boot',
+            'sequence': str(self.sequence),
+            'system_uuid': 'uuid',
+        }
+        if key:
+            signed['key_id'] = key.id
+            signed['signature'] = signatures.sign(key, one)
+        before = len(self.store.batches)
+        self.publisher.publish_samples([heartbeat(**{**signed, **changed})])
+        return len(self.store.batches) > before
+
+    def said(self):
+        """What was said last of the host's signature."""
+        (one,) = self.store.seen[-1]
+        self.assertEqual(('cmp-1', 'signature'), (one.host, one.channel))
+        return one
+
+    def test_off_looks_at_nothing(self):
+        self.path.unlink()
+        self.open('off')
+
+        self.assertTrue(self.send())
+        self.assertTrue(self.send(self.key, signature='f' * 64))
+        self.assertEqual([], self.store.seen)
+
+    def test_require_takes_what_its_host_signed(self):
+        self.open('require')
+
+        self.assertTrue(self.send(self.key))
+        self.assertEqual((True, 1.0, ''), dataclasses.astuple(self.said())[2:])
+
+    def test_require_takes_nothing_else(self):
+        self.open('require')
+        self.assertTrue(self.send(self.key))
+        with self.assertLogs(publisher.LOG.logger, 'ERROR') as logged:
+            for name, sent in {
+                'unsigned': lambda: self.send(),
+                'other host': lambda: self.send(self.key_of(OLD, 'cmp-2')),
+                'other secret': lambda: self.send(self.key_of(NEW)),
+                'unknown key': lambda: self.send(
+                    self.key_of(OLD, key_id='2025')
+                ),
+                'boot': lambda: self.send(self.key, boot_id='b'),
+                'sequence': lambda: self.send(self.key, sequence='99999'),
+                'uuid': lambda: self.send(self.key, system_uuid='other'),
+                'service': lambda: self.send(self.key, service_uuid='s'),
+                'host': lambda: self.send(self.key, host='cmp-2'),
+                'odd': lambda: self.send(self.key, signature='\u00e9' * 64),
+                'list': lambda: self.send(self.key, signature=['x']),
+            }.items():
+                with self.subTest(name):
+                    self.assertFalse(sent())
+
+        self.assertIn('it is not signed', logged.output[0])
+        self.assertNotIn(self.key.secret.hex(), str(logged.output))
+        self.assertNotIn(OLD, str(logged.output))
+
+    def test_accept_takes_unsigned_ones_but_no_forgery(self):
+        self.open('accept')
+
+        self.assertTrue(self.send())
+        self.assertEqual(
+            (True, 0.0, 'not signed'), dataclasses.astuple(self.said())[2:]
+        )
+        self.assertTrue(self.send(self.key_of(OLD, key_id='2025')))
+        with self.assertLogs(publisher.LOG.logger, 'ERROR'):
+            self.assertFalse(self.send(self.key_of(NEW)))
+
+    def test_forgery_is_told_of_the_host_for_a_while(self):
+        self.open('require')
+        self.send(self.key)
+        with self.assertLogs(publisher.LOG.logger, 'ERROR'):
+            self.send(self.key_of(NEW))
+        self.assertFalse(self.said().ok)
+        self.assertIn('wrongly signed and refused', self.said().text)
+
+        self.assertTrue(self.send(self.key))
+        self.assertTrue(self.said().ok)
+
+    def test_good_heartbeat_does_not_cover_a_forgery_at_once(self):
+        self.open('require')
+        self.send(self.key)
+        with self.assertLogs(publisher.LOG.logger, 'ERROR'):
+            self.send(self.key_of(NEW))
+        self.now -= 100 - 1
+
+        self.assertTrue(self.send(self.key))
+        self.assertFalse(self.said().ok)
+
+    def test_nobody_fills_the_store_with_hosts_that_are_none(self):
+        self.open('require')
+        with self.assertLogs(publisher.LOG.logger, 'ERROR'):
+            self.send(self.key_of(NEW))
+            self.send()
+
+        self.assertEqual([], self.store.seen)
+
+    def test_keys_are_changed_while_the_heart_beats(self):
+        self.open('require')
+        new = self.key_of(NEW, key_id='2027')
+        self.assertTrue(self.send(self.key))
+
+        self.path.write_text(f'2027 {NEW}\n2026 {OLD}\n')
+        self.assertTrue(self.send(self.key))
+        self.assertTrue(self.send(self.key))
+        self.assertEqual(
+            (True, 0.5, 'signed with an old key'),
+            dataclasses.astuple(self.said())[2:],
+        )
+        self.assertTrue(self.send(new))
+        self.assertEqual(1.0, self.said().value)
+        self.path.write_text(f'2027 {NEW}\n')
+        self.assertTrue(self.send(new))
+        with self.assertLogs(publisher.LOG.logger, 'ERROR'):
+            self.assertFalse(self.send(self.key))
+
+    def test_masters_that_break_count_on(self):
+        self.open('require')
+        self.path.write_text('2027 short\n')
+        with self.assertLogs(publisher.LOG.logger.name.rpartition('.')[0]) as (
+            logged
+        ):
+            self.assertTrue(self.send(self.key))
+            self.assertTrue(self.send(self.key))
+
+        self.assertEqual(1, len(logged.output))
+        self.assertIn('count on', logged.output[0])
+        self.assertNotIn('short', logged.output[0].partition('found')[0])
+
+    def test_no_masters_at_all_are_said_before_ceilometer_swallows_it(self):
+        self.path.unlink()
+        for mode in ('accept', 'require'):
+            with (
+                self.assertLogs(publisher.LOG.logger, 'ERROR') as logged,
+                self.assertRaises(values.NotConfigured),
+            ):
+                self.open(mode)
+            self.assertIn('heartbeat_masters_file', logged.output[0])
 
 
 class NotConfiguredTest(unittest.TestCase):
