@@ -22,6 +22,7 @@ from nova_ha_plugins.cmd import engines
 from nova_ha_plugins.cmd import extension
 from nova_ha_plugins.cmd import finding
 from nova_ha_plugins.cmd import networks
+from nova_ha_plugins.cmd import signed
 from nova_ha_plugins.cmd import watchers
 from nova_ha_plugins.conf import opts
 from nova_ha_plugins.engine import bus
@@ -152,6 +153,7 @@ def _examine_hosts(conf: cfg.ConfigOpts, look: _Look) -> None:
     )
     if healths is not None:
         look.findings += watchers.check(healths)
+        look.findings += signed.check(healths)
         look.findings += watchers.unwell(
             health.unwell(healths, conf.nova_ha.health_timeout)
         )
@@ -212,7 +214,11 @@ def _examine_networks(
 
 def _secret_files(conf: cfg.ConfigOpts) -> dict[str, int]:
     """The permissions of our files that hold secrets, where we see them."""
-    paths = [*(conf.config_file or ()), conf.fencing.map_file]
+    paths = [
+        *(conf.config_file or ()),
+        conf.fencing.map_file,
+        conf.nova_ha.heartbeat_masters_file,
+    ]
     for entry in fencing_map.load(conf.fencing.map_file).values():
         password = entry.options.get('password_file')
         if isinstance(password, str):

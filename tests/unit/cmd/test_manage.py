@@ -17,6 +17,7 @@ from nova_ha_plugins.cmd import doctor
 from nova_ha_plugins.cmd import manage
 from nova_ha_plugins.conf import config
 from nova_ha_plugins.engine import doors
+from nova_ha_plugins import signatures
 from nova_ha_plugins.store import api
 
 
@@ -49,12 +50,58 @@ class ManageTestCase(unittest.TestCase):
         return code, out.getvalue(), err.getvalue()
 
 
+class TestHeartbeatKey(ManageTestCase):
+    def setUp(self):
+        super().setUp()
+        masters = self.write('masters', f'new {"a" * 32}\nold {"b" * 32}\n')
+        with open(self.path, 'a') as stream:
+            stream.write(f'[nova_ha]\nheartbeat_masters_file = {masters}\n')
+
+    def test_key_is_made_with_the_newest_master(self):
+        code, out, err = self.run_command('heartbeat-key', 'cmp-1')
+
+        expected = signatures.derive(signatures.Key('new', b'a' * 32), 'cmp-1')
+        self.assertEqual((0, ''), (code, err))
+        self.assertEqual(expected, signatures.parse_key(out))
+        self.assertNotEqual(out, self.run_command('heartbeat-key', 'cmp-2')[1])
+
+    def test_key_file_is_readable_by_its_owner_only(self):
+        path = pathlib.Path(self.write('key', 'old'))
+        path.chmod(0o644)
+        self.write('key.new', 'left behind')
+        code, out, _ = self.run_command(
+            'heartbeat-key', 'cmp-1', '--output', str(path)
+        )
+
+        self.assertEqual(0, code)
+        self.assertEqual(0o600, path.stat().st_mode & 0o777)
+        key = signatures.parse_key(path.read_text())
+        self.assertIn(str(path), out)
+        self.assertNotIn(key.secret.hex(), out)
+
+    def test_no_masters_are_said(self):
+        self.write('masters', 'short one\n')
+        code, out, err = self.run_command('heartbeat-key', 'cmp-1')
+
+        self.assertEqual((1, ''), (code, out))
+        self.assertIn('heartbeat_masters_file', err)
+        self.assertIn('No key was made', err)
+
+    def test_file_that_cannot_be_written_is_said(self):
+        code, _, err = self.run_command(
+            'heartbeat-key', 'cmp-1', '--output', f'{self.directory}/no/key'
+        )
+
+        self.assertEqual(1, code)
+        self.assertIn('could not be written', err)
+
+
 class TestDatabase(ManageTestCase):
     def test_sync_creates_the_tables(self):
         code, out, _ = self.run_command('db', 'sync')
 
         self.assertEqual(0, code)
-        self.assertRegex(out, "revision '0003', was None")
+        self.assertRegex(out, "revision '0004', was None")
         conf = config.load([], [self.path])
         self.assertFalse(api.open_store(conf).arm_state().armed)
 
@@ -152,7 +199,7 @@ class TestDoctor(ManageTestCase):
         )
 
         for text in (
-            "OK     schema        revision '0003'",
+            "OK     schema        revision '0004'",
             'OK     aodh cache    event_alarm_cache_ttl is 0',
             "OK     project       events carry 'p-1'",
             f'OK     database      {aodh} names the same database',

@@ -126,7 +126,13 @@ class TestManage(unittest.TestCase):
         count = 0
         for page, found in mentions(_MANAGE):
             words = re.findall(r'[\w/.-]+', found[1])
-            if not words or words[0] not in ('db', 'doctor', 'purge', 'sync'):
+            if not words or words[0] not in (
+                'db',
+                'doctor',
+                'heartbeat-key',
+                'purge',
+                'sync',
+            ):
                 continue
             with self.subTest(page=str(page), line=found[0]):
                 take = 2 if words[0] == 'db' else 1
@@ -134,6 +140,8 @@ class TestManage(unittest.TestCase):
                     word for word in words[take:] if word.startswith('--')
                 }
                 arguments = words[:take]
+                if words[0] == 'heartbeat-key':
+                    arguments.append('cmp-1')
                 for option in sorted(options):
                     value = '1' if option == '--days' else '/nowhere'
                     arguments += [option, value]
