@@ -54,6 +54,27 @@ function _nova_ha_has_fake_hosts {
         is_service_enabled nova-ha-chassis
 }
 
+# Print the hosts that are looked at beside their heartbeats. Fake hosts share
+# a machine: what is seen on it is true of none of them.
+function _nova_ha_probed {
+    if [[ "$VIRT_DRIVER" == 'fake' ]]; then
+        return 0
+    fi
+    if is_service_enabled nova-ha-probes; then
+        _nova_ha_heartbeats
+    fi
+}
+
+# Print the topics of what graphs are made of, beside heartbeats and events.
+# The bus would keep for ever what nobody reads.
+function _nova_ha_topics {
+    if is_service_enabled ceilometer-anotification; then
+        echo nova_ha,notifications
+    else
+        echo nova_ha
+    fi
+}
+
 # Print the command that stands for what fake hosts lack.
 function _nova_ha_fake_hosts {
     echo "$PYTHON $NOVA_HA_DIR/devstack/tools/fake_hosts.py" \
@@ -80,17 +101,11 @@ function _nova_ha_has_gnocchi {
     [[ "$NOVA_HA_GNOCCHI" == 'True' ]] && is_service_enabled gnocchi-api
 }
 
-# Merge or unmerge every file that the notification agent reads.
-function _nova_ha_pipelines {
-    local action=$1
-    local name
-    for name in pipeline.yaml event_pipeline.yaml event_definitions.yaml; do
-        _nova_ha_yaml "$action" $name "$(_nova_ha_data)/$name"
-    done
-    if _nova_ha_has_gnocchi; then
-        _nova_ha_yaml "$action" pipeline.yaml \
-            "$NOVA_HA_DIR/devstack/files/pipeline_gnocchi.yaml"
-    fi
+# Merge what gnocchi keeps into the stock notification agent's pipeline, or
+# take it out. Everything else goes to an agent of our own.
+function _nova_ha_graphs {
+    _nova_ha_yaml "$1" pipeline.yaml \
+        "$(_nova_ha_data)/pipeline_gnocchi_ha.yaml"
 }
 
 # Write the groups that each host of our plugins reads.
@@ -111,6 +126,8 @@ function _nova_ha_polling_conf {
     # Without this each cycle is two lines and more.
     iniset "$conf" DEFAULT default_log_levels "$_NOVA_HA_LOG_LEVELS"
     iniset "$conf" polling cfg_file "$CEILOMETER_CONF_DIR/$sources"
+    # Goes with reconnect_max.
+    iniset "$conf" oslo_messaging_rabbit rabbit_interval_max 2
 }
 
 # Make a configuration file empty, and ours alone.
@@ -140,6 +157,8 @@ function _configure_nova_ha_engine {
     if [[ "$NOVA_HA_FOLLOW" == 'True' ]]; then
         # Where nova's notifications go, too.
         iniset "$NOVA_HA_CONF" DEFAULT transport_url "$(get_notification_url)"
+        # Our own agent makes events of what the engine tells.
+        iniset "$NOVA_HA_CONF" oslo_messaging_notifications topics nova_ha
     fi
     iniset "$NOVA_HA_CONF" probe port "$NOVA_HA_PROBE_PORT"
     iniset "$NOVA_HA_CONF" fencing map_file "$NOVA_HA_CONF_DIR/fencing.yaml"
@@ -221,21 +240,67 @@ function _configure_nova_ha_nova {
 
 function _configure_nova_ha_ceilometer {
     local host
+    local name
     _nova_ha_plugin_options "$CEILOMETER_CONF"
-    _nova_ha_pipelines merge
     if _nova_ha_has_gnocchi; then
-        cp "$(_nova_ha_data)/gnocchi_resources.yaml" \
-            "$CEILOMETER_CONF_DIR/gnocchi_resources_ha.yaml"
+        _nova_ha_graphs merge
+        cp "$(_nova_ha_data)/gnocchi_resources_ha.yaml" "$CEILOMETER_CONF_DIR/"
     fi
-    cp "$(_nova_ha_data)/polling_ha_central.yaml" "$CEILOMETER_CONF_DIR/"
+    for name in polling_ha_central polling_ha_host pipeline_ha \
+            event_pipeline_ha; do
+        cp "$(_nova_ha_data)/$name.yaml" "$CEILOMETER_CONF_DIR/"
+    done
+    cp "$(_nova_ha_data)/event_definitions.yaml" \
+        "$CEILOMETER_CONF_DIR/event_definitions_ha.yaml"
     sed "s/interval: .*/interval: $NOVA_HA_HEARTBEAT_INTERVAL/" \
         "$(_nova_ha_data)/polling_ha.yaml" \
         > "$CEILOMETER_CONF_DIR/polling_ha.yaml"
+    _configure_nova_ha_receiver
     _nova_ha_polling_conf "$CEILOMETER_CONF_DIR/ceilometer-ha-central.conf" \
         polling_ha_central.yaml
+    iniset "$CEILOMETER_CONF_DIR/ceilometer-ha-central.conf" \
+        oslo_messaging_notifications topics "$(_nova_ha_topics)"
     for host in $(_nova_ha_heartbeats); do
         _configure_nova_ha_heartbeat "$host"
     done
+    for host in $(_nova_ha_probed); do
+        _configure_nova_ha_probes "$host"
+    done
+}
+
+# The notification agent that hears heartbeats and events, and nothing else.
+function _configure_nova_ha_receiver {
+    local conf=$CEILOMETER_CONF_DIR/ceilometer-ha-notification.conf
+    _nova_ha_new_conf "$conf"
+    iniset "$conf" DEFAULT default_log_levels "$_NOVA_HA_LOG_LEVELS"
+    iniset "$conf" DEFAULT pipeline_cfg_file \
+        "$CEILOMETER_CONF_DIR/pipeline_ha.yaml"
+    iniset "$conf" DEFAULT event_pipeline_cfg_file \
+        "$CEILOMETER_CONF_DIR/event_pipeline_ha.yaml"
+    iniset "$conf" event definitions_cfg_file \
+        "$CEILOMETER_CONF_DIR/event_definitions_ha.yaml"
+    iniset "$conf" event drop_unmatched_notifications True
+    # There is no such directory: no meters are made of notifications here.
+    iniset "$conf" meter meter_definitions_dirs \
+        "$CEILOMETER_CONF_DIR/meters_ha.d"
+    # Our agents send to the first, the engine to the second.
+    iniset_multiline "$conf" notification notification_control_exchanges \
+        ceilometer nova
+    iniset "$conf" oslo_messaging_notifications topics nova_ha
+    iniset "$conf" oslo_messaging_rabbit rabbit_interval_max 2
+}
+
+# Write what both agents of a host have.
+function _nova_ha_host_conf {
+    local conf=$1
+    local sources=$2
+    local host=$3
+    _nova_ha_polling_conf "$conf" "$sources"
+    iniset "$conf" nova_ha host "$host"
+    # Coordinated agents of one machine would poll in turn: one heartbeat for
+    # all of them.
+    iniset "$conf" DEFAULT host "$host"
+    iniset "$conf" coordination backend_url ''
 }
 
 # One polling agent per compute service, also where several share a machine.
@@ -243,14 +308,8 @@ function _configure_nova_ha_heartbeat {
     local host=$1
     local conf=$CEILOMETER_CONF_DIR/ceilometer-ha-$host.conf
     local state=$NOVA_HA_DATA_DIR/$host
-    _nova_ha_polling_conf "$conf" polling_ha.yaml
-    iniset "$conf" nova_ha host "$host"
-    # Coordinated agents of one machine would poll in turn: one heartbeat for
-    # all of them.
-    iniset "$conf" DEFAULT host "$host"
-    iniset "$conf" coordination backend_url ''
-    # Goes with reconnect_max.
-    iniset "$conf" oslo_messaging_rabbit rabbit_interval_max 2
+    _nova_ha_host_conf "$conf" polling_ha.yaml "$host"
+    iniset "$conf" oslo_messaging_notifications topics nova_ha
     iniset "$conf" nova_ha system_uuid_file "$state/product_uuid"
     if [[ "$VIRT_DRIVER" == 'fake' ]]; then
         # Fake hosts share a machine and must not share its identity.
@@ -262,10 +321,23 @@ function _configure_nova_ha_heartbeat {
     fi
 }
 
+# Beside it a second agent, for everything that can hang.
+function _configure_nova_ha_probes {
+    local host=$1
+    local conf=$CEILOMETER_CONF_DIR/ceilometer-ha-host-$host.conf
+    _nova_ha_host_conf "$conf" polling_ha_host.yaml "$host"
+    iniset "$conf" oslo_messaging_notifications topics "$(_nova_ha_topics)"
+    iniset "$conf" nova_ha_host instances_paths "$NOVA_INSTANCES_PATH"
+    sudo install -d -o "$STACK_USER" -m 0700 "$NOVA_INSTANCES_PATH/.nova-ha"
+}
+
 function _configure_nova_ha_aodh {
     _nova_ha_plugin_options "$AODH_CONF"
     # By default a new alarm is deaf for a minute.
     iniset "$AODH_CONF" DEFAULT event_alarm_cache_ttl 0
+    iniset "$AODH_CONF" evaluator evaluation_interval 5
+    # Or one gnocchi that hangs stops every alarm for a minute.
+    iniset "$AODH_CONF" service_credentials timeout 2
 }
 
 function configure_nova_ha {
@@ -303,6 +375,17 @@ function _start_nova_ha_host {
         --config-file $conf"
 }
 
+# Start the probes of one host.
+function _start_nova_ha_probes {
+    local host=$1
+    local conf=$CEILOMETER_CONF_DIR/ceilometer-ha-host-$host.conf
+    enable_service "nova-ha-probes-$host"
+    run_process "nova-ha-probes-$host" \
+        "$(get_python_exec_prefix)/ceilometer-polling \
+        --polling-namespaces ha_host --config-file $CEILOMETER_CONF \
+        --config-file $conf"
+}
+
 function start_nova_ha {
     local bin
     local host
@@ -310,8 +393,15 @@ function start_nova_ha {
     if _nova_ha_has_fake_hosts; then
         run_process nova-ha-chassis "$(_nova_ha_fake_hosts) chassis"
     fi
+    # First: the bus keeps what nobody reads.
+    run_process nova-ha-receiver "$bin/ceilometer-agent-notification \
+        --config-file $CEILOMETER_CONF --config-file \
+        $CEILOMETER_CONF_DIR/ceilometer-ha-notification.conf"
     for host in $(_nova_ha_heartbeats); do
         _start_nova_ha_host "$host"
+    done
+    for host in $(_nova_ha_probed); do
+        _start_nova_ha_probes "$host"
     done
     run_process nova-ha-watcher "$bin/ceilometer-polling \
         --polling-namespaces ha_central --config-file $CEILOMETER_CONF \
@@ -334,28 +424,19 @@ function _nova_ha_openstack {
         --os-region-name "$REGION_NAME" "$@")
 }
 
-# Make an event alarm unless there is one of that name.
-function _nova_ha_alarm {
-    local name=$1
-    local event=$2
-    local severity=$3
-    local action=$4
-    local names
-    names=$(_nova_ha_openstack alarm list -f value -c name)
-    if ! grep -qx "$name" <<< "$names"; then
-        _nova_ha_openstack alarm create --name "$name" --type event \
-            --event-type "$event" --severity "$severity" \
-            --repeat-actions True --alarm-action "$action"
-    fi
-}
-
 # The alarms belong to the project whose id the events carry.
 function create_nova_ha_alarms {
     if [[ "$NOVA_HA_CREATE_ALARMS" == 'True' ]]; then
-        _nova_ha_alarm ha-host-down compute.host.down critical \
-            "$NOVA_HA_ALARM_ACTION"
-        # A line in the log of aodh-notifier.
-        _nova_ha_alarm ha-host-up compute.host.up low log://
+        _nova_ha_openstack ha alarms create \
+            --ha-project "$NOVA_HA_PROJECT_ID" \
+            --action "$NOVA_HA_ALARM_ACTION" --notify "$NOVA_HA_NOTIFY"
+    fi
+}
+
+# What gnocchi has to know before the first measure.
+function create_nova_ha_meters {
+    if _nova_ha_has_gnocchi; then
+        _nova_ha_openstack ha meters create
     fi
 }
 
@@ -372,13 +453,13 @@ function stop_nova_ha {
     local name
     local host
     for host in $(_nova_ha_heartbeats); do
-        for name in heartbeat kernel; do
+        for name in heartbeat kernel probes; do
             # Units are stopped only if they count as enabled.
             enable_service "nova-ha-$name-$host"
             stop_process "nova-ha-$name-$host"
         done
     done
-    for name in webhook engine watcher chassis; do
+    for name in webhook engine watcher receiver chassis; do
         stop_process nova-ha-$name
     done
 }
@@ -386,6 +467,18 @@ function stop_nova_ha {
 # Phase: clean
 # ------------
 # The database and the service user go with the databases of DevStack.
+
+# Delete an option, and its section where nothing else is in it.
+function _nova_ha_delete_option {
+    local file=$1
+    local section=$2
+    local option=$3
+    inidelete "$file" "$section" "$option"
+    if ! sed -n "/^\[$section\]\$/,/^\[/{/^\[/!p}" "$file" |
+            grep -q '[^ ]'; then
+        _nova_ha_delete_section "$file" "$section"
+    fi
+}
 
 # Delete a section and what is in it.
 function _nova_ha_delete_section {
@@ -409,6 +502,8 @@ function _cleanup_nova_ha_options {
     fi
     if [[ -e "$AODH_CONF" ]]; then
         inidelete "$AODH_CONF" DEFAULT event_alarm_cache_ttl
+        _nova_ha_delete_option "$AODH_CONF" evaluator evaluation_interval
+        _nova_ha_delete_option "$AODH_CONF" service_credentials timeout
     fi
     if [[ -e "$NOVA_API_PASTE_INI" ]]; then
         _nova_ha_delete_section "$NOVA_API_PASTE_INI" filter:instance_ha
@@ -420,12 +515,15 @@ function cleanup_nova_ha {
     remove_uwsgi_config "$NOVA_HA_CONF_DIR/webhook-uwsgi.ini" nova-ha-webhook
     sudo rm -f "$(apache_site_config_for nova-ha-webhook)"
     _cleanup_nova_ha_options
-    _nova_ha_pipelines unmerge
+    _nova_ha_graphs unmerge
     rm -f "$CEILOMETER_CONF_DIR"/ceilometer-ha-*.conf \
-        "$CEILOMETER_CONF_DIR"/polling_ha{,_central}.yaml \
+        "$CEILOMETER_CONF_DIR"/polling_ha{,_central,_host}.yaml \
+        "$CEILOMETER_CONF_DIR"/{event_,}pipeline_ha.yaml \
+        "$CEILOMETER_CONF_DIR/event_definitions_ha.yaml" \
         "$CEILOMETER_CONF_DIR/gnocchi_resources_ha.yaml" \
         "$NOVA_CONF_DIR/policy.d/nova-ha.yaml"
-    sudo rm -rf "$NOVA_HA_CONF_DIR" "$NOVA_HA_DATA_DIR"
+    sudo rm -rf "$NOVA_HA_CONF_DIR" "$NOVA_HA_DATA_DIR" \
+        "$NOVA_INSTANCES_PATH/.nova-ha"
 }
 
 # Dispatch
@@ -441,6 +539,7 @@ if is_service_enabled nova-ha-engine; then
         init_nova_ha
     elif [[ "$1" == 'stack' && "$2" == 'extra' ]]; then
         echo_summary 'Starting nova-ha-plugins'
+        create_nova_ha_meters
         start_nova_ha
         create_nova_ha_alarms
         arm_nova_ha

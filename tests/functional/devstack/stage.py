@@ -95,17 +95,7 @@ COMMANDS = {
         esac
     """,
     'openstack': """
-        case "$*" in
-        *'alarm list'*) cat {stage}/alarms;;
-        *'alarm create'*)
-            words=("$@")
-            for place in "${{!words[@]}}"; do
-                if [[ "${{words[place]}}" == --name ]]; then
-                    echo "${{words[place + 1]}}" >> {stage}/alarms
-                fi
-            done;;
-        *) echo 0123456789abcdef0123456789abcdef;;
-        esac
+        echo 0123456789abcdef0123456789abcdef
     """,
     'mysql': '',
     'uwsgi': '',
@@ -134,7 +124,6 @@ class Stage:
             (path / 'devstack' / part).symlink_to(devstack / part)
         for name in ('nova', 'ceilometer', 'aodh', 'apache'):
             (self.etc / name).mkdir(parents=True)
-        (path / 'alarms').touch()
         (path / 'calls').touch()
         for name, body in COMMANDS.items():
             self._add_command(name, body)

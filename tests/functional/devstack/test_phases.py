@@ -14,6 +14,7 @@ import tempfile
 import unittest
 
 from ceilometer import agent
+from ceilometer import service
 from keystoneauth1 import loading
 from oslo_config import cfg
 import yaml
@@ -27,6 +28,7 @@ ALL_PHASES = ('stack install', 'stack post-config', 'stack extra')
 UNITS = {
     'nova-ha-chassis',
     'nova-ha-engine',
+    'nova-ha-receiver',
     'nova-ha-watcher',
     'nova-ha-webhook',
     *(
@@ -177,45 +179,89 @@ class TestStacked(Reader):
             # What was there stays.
             self.assertEqual({'max_retries': '3'}, options['database'])
 
-    def test_heartbeats_go_to_our_store_and_nowhere_else(self):
-        pipeline = self.yaml('ceilometer/pipeline.yaml')
-        takers = {}
+    def takers(self, name, kind, sent):
+        """Return the sinks of a pipeline by what was sent to it."""
+        pipeline = self.yaml(f'ceilometer/{name}')
+        found = {one: [] for one in sent}
         for source in pipeline['sources']:
             loaded = agent.Source(source)
-            loaded.check_source_filtering(source['meters'], 'meters')
-            for meter in ('hypervisor.heartbeat', 'hypervisor.liveness.age'):
-                if loaded.is_supported(source['meters'], meter):
-                    takers.setdefault(meter, []).extend(source['sinks'])
-            if source['name'] == 'meter_source':
-                self.assertTrue(loaded.is_supported(source['meters'], 'cpu'))
+            loaded.check_source_filtering(source[kind], kind)
+            for one in sent:
+                if loaded.is_supported(source[kind], one):
+                    found[one] += source['sinks']
+        return found
+
+    def test_heartbeats_go_to_an_agent_that_does_nothing_else(self):
         self.assertEqual(
-            {
-                'hypervisor.heartbeat': ['ha_liveness_sink'],
-                'hypervisor.liveness.age': ['ha_gnocchi_sink'],
-            },
-            takers,
+            {'hypervisor.heartbeat': ['ha_liveness_sink'], 'cpu': []},
+            self.takers(
+                'pipeline_ha.yaml', 'meters', ('hypervisor.heartbeat', 'cpu')
+            ),
         )
-        self.assertIn('meter_sink', [s['name'] for s in pipeline['sinks']])
+        self.assertNotIn(
+            'gnocchi://',
+            (self.stage.etc / 'ceilometer/pipeline_ha.yaml').read_text(),
+        )
+        ours = self.ini('ceilometer/ceilometer-ha-notification.conf')
+        beats = self.ini('ceilometer/ceilometer-ha-stage1.conf')
+        for options in (ours, beats):
+            topics = options['oslo_messaging_notifications']['topics']
+            self.assertEqual('nova_ha', topics)
+        for name in ('pipeline_cfg_file', 'event_pipeline_cfg_file'):
+            self.assertTrue(pathlib.Path(ours['DEFAULT'][name]).exists())
+        path = pathlib.Path(ours['event']['definitions_cfg_file'])
+        self.assertTrue(path.exists())
+
+    def test_the_receiver_is_told_where_to_listen(self):
+        files = [
+            str(self.stage.etc / 'ceilometer' / name)
+            for name in ('ceilometer.conf', 'ceilometer-ha-notification.conf')
+        ]
+
+        conf = service.prepare_service(argv=[], config_files=files)
+
+        self.assertEqual(
+            ['ceilometer', 'nova'],
+            conf.notification.notification_control_exchanges,
+        )
+
+    def test_gnocchi_gets_what_graphs_are_made_of_once(self):
+        meters = ('hypervisor.liveness.age', 'instance.state', 'cpu')
+
+        takers = self.takers('pipeline.yaml', 'meters', meters)
+
+        for meter in meters[:2]:
+            self.assertEqual(['ha_gnocchi_sink'], takers[meter])
+        self.assertEqual(1, len(takers['cpu']))
+        self.assertNotIn('ha_gnocchi_sink', takers['cpu'])
+        watcher = self.ini('ceilometer/ceilometer-ha-central.conf')
+        self.assertEqual(
+            'nova_ha,notifications',
+            watcher['oslo_messaging_notifications']['topics'],
+        )
 
     def test_gnocchi_gets_a_policy_for_our_meters(self):
         definitions = self.yaml('ceilometer/gnocchi_resources_ha.yaml')
         policies = {one['name'] for one in definitions['archive_policies']}
         for resource in definitions['resources']:
-            for meter, options in resource['metrics'].items():
-                self.assertTrue(meter.startswith('hypervisor.liveness.'))
+            for options in resource['metrics'].values():
                 self.assertIn(options['archive_policy_name'], policies)
+        calls = self.stage.calls()
+        made = next(n for n, c in enumerate(calls) if 'meters create' in c)
+        self.assertIn('--os-username nova-ha', calls[made])
 
     def test_events_reach_aodh_once(self):
-        pipeline = self.yaml('ceilometer/event_pipeline.yaml')
-        sinks = []
-        for source in pipeline['sources']:
-            loaded = agent.Source(source)
-            loaded.check_source_filtering(source['events'], 'events')
-            if loaded.is_supported(source['events'], 'compute.host.down'):
-                sinks += source['sinks']
-        self.assertEqual(['ha_alarm_sink'], sinks)
-        definitions = self.yaml('ceilometer/event_definitions.yaml')
-        self.assertIn('compute.host.down', definitions[-1]['event_type'])
+        events = ('compute.host.down', 'instance_ha.evacuation.end')
+
+        takers = self.takers('event_pipeline_ha.yaml', 'events', events)
+
+        for event in events:
+            self.assertEqual(['ha_alarm_sink'], takers[event])
+        stock = (self.stage.etc / 'ceilometer/event_pipeline.yaml').read_text()
+        self.assertNotIn('ha_alarm_sink', stock)
+        engine = self.ini('nova-ha/nova-ha.conf')
+        topics = engine['oslo_messaging_notifications']['topics']
+        self.assertEqual('nova_ha', topics)
 
     def test_secrets_are_read_by_their_owner_only(self):
         state = self.stage.path / 'data' / 'nova-ha'
@@ -229,10 +275,11 @@ class TestStacked(Reader):
             mode = stat.S_IMODE(path.stat().st_mode)
             self.assertEqual('0o600', oct(mode), path)
 
-    def test_aodh_is_not_deaf_to_a_new_alarm(self):
-        self.assertEqual(
-            '0', self.ini('aodh/aodh.conf')['DEFAULT']['event_alarm_cache_ttl']
-        )
+    def test_aodh_is_neither_deaf_nor_slow(self):
+        options = self.ini('aodh/aodh.conf')
+        self.assertEqual('0', options['DEFAULT']['event_alarm_cache_ttl'])
+        self.assertEqual('5', options['evaluator']['evaluation_interval'])
+        self.assertEqual('2', options['service_credentials']['timeout'])
 
     def test_policies_can_be_written_where_they_are_read(self):
         for name, rule in (
@@ -257,6 +304,7 @@ class TestStacked(Reader):
         for name, words in (
             ('nova-ha-engine', f'--config-file {self.stage.etc}/nova-ha/'),
             ('nova-ha-watcher', '--polling-namespaces ha_central'),
+            ('nova-ha-receiver', 'ceilometer-ha-notification.conf'),
             ('nova-ha-heartbeat-stage2', 'ceilometer-ha-stage2.conf'),
             ('nova-ha-kernel-stage2', 'kernel stage2'),
             ('nova-ha-chassis', 'fake_hosts.py'),
@@ -274,7 +322,7 @@ class TestStacked(Reader):
             for call in calls
             if not call.startswith('mysql ') and 'user create' not in call
         ]
-        self.assertTrue([c for c in ours if 'alarm create' in c])
+        self.assertTrue([c for c in ours if 'alarms create' in c])
         self.assertEqual([], [c for c in ours if stage.PASSWORD in c])
 
     def test_the_engine_only_observes_unless_told(self):
@@ -313,13 +361,20 @@ class TestSettings(StageCase):
         engine = self.ini('nova-ha/nova-ha.conf')
         self.assertEqual({'follow': 'False'}, engine['progress'])
         self.assertNotIn('transport_url', engine['DEFAULT'])
+        self.assertNotIn('oslo_messaging_notifications', engine)
 
     def test_without_gnocchi_nothing_is_published_to_it(self):
-        self.configure(settings='ENABLED_SERVICES=n-api,n-cpu,mysql')
+        before = (self.stage.etc / 'ceilometer/pipeline.yaml').read_text()
 
-        text = (self.stage.etc / 'ceilometer/pipeline.yaml').read_text()
-        self.assertIn('nova-ha-liveness://', text)
-        self.assertNotIn('ha_gnocchi_sink', text)
+        self.start('ENABLED_SERVICES=n-api,n-cpu,mysql')
+
+        after = (self.stage.etc / 'ceilometer/pipeline.yaml').read_text()
+        self.assertEqual(before, after)
+        self.assertEqual([], self.stage.calls('meters create'))
+        # Nobody would read the other topic.
+        watcher = self.ini('ceilometer/ceilometer-ha-central.conf')
+        topics = watcher['oslo_messaging_notifications']['topics']
+        self.assertEqual('nova_ha', topics)
 
     def test_each_fake_host_says_who_it_is(self):
         self.configure(settings='NOVA_HA_HEARTBEAT_INTERVAL=1')
@@ -387,6 +442,8 @@ class TestSettings(StageCase):
             {
                 'nova-ha-engine',
                 'nova-ha-heartbeat-cmp-7',
+                'nova-ha-probes-cmp-7',
+                'nova-ha-receiver',
                 'nova-ha-watcher',
                 'nova-ha-webhook',
             },
@@ -395,6 +452,11 @@ class TestSettings(StageCase):
         self.assertFalse((self.stage.etc / 'nova-ha/fencing.yaml').exists())
         (asked,) = self.stage.calls('/sys/class/dmi/id/product_uuid')
         self.assertTrue(asked.endswith('/cmp-7/product_uuid'), asked)
+        self.assertIn('ha_host', self.unit('nova-ha-probes-cmp-7'))
+        probes = self.ini('ceilometer/ceilometer-ha-host-cmp-7.conf')
+        self.assertEqual('cmp-7', probes['nova_ha']['host'])
+        path = probes['nova_ha_host']['instances_paths']
+        self.assertTrue(pathlib.Path(path, '.nova-ha').is_dir())
 
     def test_manual_fencing_keeps_the_channels_and_not_the_bmcs(self):
         self.configure('NOVA_HA_FENCING=manual')
@@ -416,23 +478,24 @@ class TestSettings(StageCase):
             UNITS - {'nova-ha-webhook'}, self.stage.units('started')
         )
 
-    def test_alarms_are_made_once(self):
-        self.start()
-        self.start()
+    def test_alarms_are_made_in_the_project_of_the_events(self):
+        self.start('NOVA_HA_NOTIFY=https://pager.example/')
 
-        made = self.stage.calls('alarm create')
-        self.assertEqual(2, len(made))
-        self.assertIn(
-            '--event-type compute.host.down --severity critical '
-            '--repeat-actions True --alarm-action trust+nova-ha://',
-            made[0],
+        (made,) = self.stage.calls('alarms create')
+        self.assertTrue(
+            made.endswith(
+                'ha alarms create '
+                '--ha-project 0123456789abcdef0123456789abcdef '
+                '--action trust+nova-ha:// --notify https://pager.example/'
+            ),
+            made,
         )
-        self.assertIn('--alarm-action log://', made[1])
+        self.assertIn('--os-project-name service', made)
 
     def test_no_alarm_where_none_is_wanted(self):
         self.start('NOVA_HA_CREATE_ALARMS=False')
 
-        self.assertFalse(self.stage.calls('alarm create'))
+        self.assertFalse(self.stage.calls('alarms create'))
 
     def test_the_alarm_can_call_the_webhook(self):
         self.start(
@@ -440,7 +503,7 @@ class TestSettings(StageCase):
             "'trust+http://$SERVICE_HOST$NOVA_HA_WEBHOOK_PATH/v1/alarm'"
         )
 
-        self.assertIn('/v1/alarm', self.stage.calls('alarm create')[0])
+        self.assertIn('/v1/alarm', self.stage.calls('alarms create')[0])
 
     def test_the_engine_is_armed_where_it_was_told(self):
         self.start('NOVA_HA_ARM=True')
