@@ -15,6 +15,7 @@ from webob import exc
 
 from nova_ha_plugins.api import compat
 from nova_ha_plugins.conf import database as database_conf
+from nova_ha_plugins.recovery import health
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.store import api as store_api
 from nova_ha_plugins.store import errors
@@ -49,6 +50,13 @@ def beats() -> dict[str, views.Beat]:
     with _answering():
         open_store()
         return {beat.host: beat for beat in _open_liveness().read()}
+
+
+def watches() -> tuple[health.Watch, ...]:
+    """Give the watchers that looked within a day, by their names."""
+    with _answering():
+        open_store()
+        return health.watches(_open_liveness().read_healths())
 
 
 def _connection() -> str:

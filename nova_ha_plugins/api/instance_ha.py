@@ -50,6 +50,10 @@ class InstanceHAController(compat.Controller):
         answer['open_incidents'] = len(subjects)
         answer['open_incidents_by_phase'] = dict(sorted(phases.items()))
         answer['servers_waiting_by_code'] = recovery_views.waiting(subjects)
+        if versions.at_least(req, versions.WATCHERS):
+            answer['watchers'] = [
+                operator_views.watcher(watch) for watch in backend.watches()
+            ]
         beats = backend.beats()
         answer['hosts'] = [
             recovery_views.host(record, beats.get(record.host))

@@ -14,6 +14,7 @@ from nova_ha_plugins.api import versions
 from nova_ha_plugins.recovery import arming
 from nova_ha_plugins.recovery import evidence as channels
 from nova_ha_plugins.recovery import facts
+from nova_ha_plugins.recovery import health
 from nova_ha_plugins.recovery import incident as core
 from nova_ha_plugins.recovery import views
 from nova_ha_plugins.store import values
@@ -99,6 +100,18 @@ def engine(state: values.EngineState) -> Item:
         'release': told.get('release'),
         'age': round(state.age, 3),
         'ttl': state.ttl,
+    }
+
+
+def watcher(watch: health.Watch) -> Item:
+    """One watcher of the heartbeats, as it last said of itself."""
+    return {
+        'name': watch.name,
+        'alive': watch.age < health.SILENT_AFTER,
+        'sees': watch.clear,
+        'reason': watch.text or None,
+        'hosts': watch.hosts,
+        'age': round(watch.age, 3),
     }
 
 

@@ -8,8 +8,9 @@ header under a service type of their own:
 
 1.1 has ends of the arm state, brakes, engines and their history. 1.2 has what
 an evacuation is estimated and explained to need, a summary of each host, and
-reports of bytes from outside nova. That an attest takes two steps, and that a
-server is not evacuated twice, holds in every version: safety has none.
+reports of bytes from outside nova. 1.3 has the watchers of heartbeats. That an
+attest takes two steps, and that a server is not evacuated twice, holds in
+every version: safety has none.
 """
 
 from collections import abc
@@ -23,7 +24,8 @@ HEADER = 'OpenStack-API-Version'
 MINIMUM = '1.0'
 BRAKES = '1.1'
 PROGRESS = '1.2'
-MAXIMUM = PROGRESS
+WATCHERS = '1.3'
+MAXIMUM = WATCHERS
 
 
 class VersionError(Exception):

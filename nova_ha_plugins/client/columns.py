@@ -132,6 +132,20 @@ class Engines(_Lines):
         )
 
 
+class Watchers(_Lines):
+    """Watchers of the heartbeats: who sees, who does not, who is gone."""
+
+    def line(self, element: typing.Any) -> str:
+        state = 'sees' if element['sees'] else 'does not see'
+        if not element['alive']:
+            state = 'it may be dead'
+        reason = f' ({element["reason"]})' if element['reason'] else ''
+        return (
+            f'{element["name"]}: {state}{reason}, {element["hosts"]} hosts, '
+            f'looked {element["age"]:.1f} s ago'
+        )
+
+
 class Words(_Lines):
     """One word per element."""
 

@@ -77,6 +77,7 @@ class ShowStatus(command.ShowOne):
             'engine_owner': engine['owner'] if engine else None,
             'engine_age': engine['age'] if engine else None,
             'engines': columns.Engines(status['engines']),
+            'watchers': columns.Watchers(status.get('watchers', ())),
             'sight': _sight(engine),
             'sight_reason': engine['sight_reason'] if engine else None,
             'open_incidents': status['open_incidents'],
@@ -131,11 +132,21 @@ def _status_code(status: rest.Item, all_verified: bool) -> int:
         'servers_waiting_by_code'
     ):
         return 1
+    if not _is_watched(status):
+        return 1
     if _ACT_NOW & set(status['open_incidents_by_phase']):
         return 1
     if _RELEASE_ME & {wait['code'] for wait in status['waits']}:
         return 1
     return 0 if all_verified else 3
+
+
+def _is_watched(status: rest.Item) -> bool:
+    """Whether a watcher sees; an older API does not tell of them."""
+    watchers = status.get('watchers')
+    if watchers is None:
+        return True
+    return any(each['alive'] and each['sees'] for each in watchers)
 
 
 class ListHost(command.Lister):

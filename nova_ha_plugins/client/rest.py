@@ -19,6 +19,8 @@ _ROOT = '/os-instance-ha'
 
 # What the commands of operators ask for.
 _VERSION = {'OpenStack-API-Version': 'instance-ha 1.1'}
+# The status, which an API of the release before has as well.
+_WATCHERS = {'OpenStack-API-Version': 'instance-ha 1.3'}
 # What is asked of evacuations first; an older API is asked without a version,
 # and its answers have fewer fields.
 _EVACUATIONS = {'OpenStack-API-Version': 'instance-ha 1.2'}
@@ -192,7 +194,11 @@ class Client:
         return str(found.id)
 
     def status(self) -> Item:
-        """Give arm state, engines, brakes, hosts and open incidents."""
+        """Give arm state, engines, watchers, brakes, hosts, incidents."""
+        response = self._compute.get(_ROOT, params={}, headers=_WATCHERS)
+        if response.status_code != 406:
+            return dict(_read(response, _ROOT)['instance_ha'])
+        # An API of the release before.
         return dict(self._ask('')['instance_ha'])
 
     def set_armed(

@@ -10,8 +10,6 @@ from nova_ha_plugins.recovery import health
 from nova_ha_plugins.recovery import views
 
 _CHECK = 'watchers'
-# A look each second is usual; a watcher that begins or restarts gets its time.
-SILENT = 15.0
 _MOST_HOSTS = 5
 
 
@@ -28,16 +26,16 @@ def check(healths: Iterable[views.HostHealth]) -> list[finding.Finding]:
                 'release and with this [nova_ha_database]',
             )
         ]
-    living = [watch for watch in known if watch.age < SILENT]
+    living = [watch for watch in known if watch.age < health.SILENT_AFTER]
     if not living:
         last = min(known, key=lambda watch: watch.age)
         return [
             finding.action(
                 _CHECK,
                 f"watcher '{last.name}' looked last {last.age:.0f}s ago, "
-                f'expected within {SILENT:.0f}s, and no other one does: no '
-                'event tells that a host is down. Start ceilometer-polling '
-                '--polling-namespaces ha_central',
+                f'expected within {health.SILENT_AFTER:.0f}s, and no other '
+                'one does: no event tells that a host is down. Start '
+                'ceilometer-polling --polling-namespaces ha_central',
             )
         ]
     found = _sight(living)
@@ -48,7 +46,7 @@ def check(healths: Iterable[views.HostHealth]) -> list[finding.Finding]:
             'it should, start it again',
         )
         for watch in known
-        if watch.age >= SILENT
+        if watch.age >= health.SILENT_AFTER
     ]
     return found
 

@@ -19,6 +19,8 @@ TOLD = 'told:'
 TOLD_DOWN = 'told:down'
 TOLD_DEGRADED = 'told:degraded'
 
+# A look each second is usual; a watcher that begins again gets its time.
+SILENT_AFTER = 15.0
 # A channel that said nothing for this long was taken away.
 RETIRED_AFTER = 86400.0
 

@@ -6,7 +6,9 @@ import datetime
 
 from oslo_utils import uuidutils
 
+from nova_ha_plugins.api import compat
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.store import liveness
 from nova_ha_plugins.store import values
 from tests.functional.nova import test_instance_ha
 
@@ -201,6 +203,29 @@ class ArmUntilTest(OperatorTestCase):
         )
         self.assertEqual({'armed', 'by', 'reason', 'at'}, set(old['arm']))
         self.assertFalse({'engines', 'brakes', 'waits'} & set(old))
+
+    def test_status_tells_watchers_from_1_3_on(self):
+        healths = liveness.open_liveness(compat.CONF).healths
+        healths(
+            [
+                values.Health('', 'watcher:ctl-1', True, 2.0),
+                values.Health('', 'watcher:ctl-2', False, 2.0, 'late'),
+            ]
+        )
+
+        new = self.ask(STATUS, version='instance-ha 1.3')['instance_ha']
+        old = self.ask(STATUS)['instance_ha']
+
+        first, second = new['watchers']
+        self.assertEqual(
+            ('ctl-1', True, True, None, 2),
+            tuple(
+                first[key]
+                for key in ('name', 'alive', 'sees', 'reason', 'hosts')
+            ),
+        )
+        self.assertEqual((False, 'late'), (second['sees'], second['reason']))
+        self.assertNotIn('watchers', old)
 
 
 class MaintenanceTest(OperatorTestCase):

@@ -341,7 +341,7 @@ class ResourceTest(base.NovaTestCase):
             ('1.0', '1.0'),
             ('1.1', '1.1'),
             ('1.2', '1.2'),
-            ('latest', '1.2'),
+            ('latest', '1.3'),
         ):
             answer = self.ask(
                 self.path, version=f'compute 2.94, instance-ha {version}'

@@ -17,6 +17,7 @@ from nova_ha_plugins.conf import database as database_conf
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.store import api as store_api
+from nova_ha_plugins.store import liveness
 from nova_ha_plugins.store import schema
 from nova_ha_plugins.store import values
 from tests.functional.nova import commands
@@ -34,6 +35,13 @@ class OperatorCommandsTest(commands.CommandTestCase):
         )
         schema.sync(compat.CONF)
         self.store = store_api.open_store(compat.CONF)
+        self.watch(sees=True)
+
+    def watch(self, sees):
+        """Leave the word of a watcher."""
+        liveness.open_liveness(compat.CONF).healths(
+            [values.Health('', 'watcher:ctl-1', sees, 1.0)]
+        )
 
     def store_incident(self, phase=incident.Phase.HELD, **changes):
         subject = incident.Incident(
@@ -71,6 +79,15 @@ class OperatorCommandsTest(commands.CommandTestCase):
         self.assertEqual('switch', self.store.arm_state().reason)
         with self.assertRaises(SystemExit):
             self.run_command(arming.Arm)
+
+    def test_status_fails_while_no_watcher_sees(self):
+        self.store.save_engine_status({'owner': 'ctl:1'})
+        fine, table = self.run_command(ha.ShowStatus)
+        self.watch(sees=False)
+        blind, _ = self.run_command(ha.ShowStatus)
+
+        self.assertEqual((0, 1), (fine, blind))
+        self.assertIn('ctl-1: sees, 1 hosts', table)
 
     def test_status_says_by_its_exit_code_who_has_to_act(self):
         never, first = self.run_command(ha.ShowStatus, '-f', 'json')

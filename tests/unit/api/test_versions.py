@@ -22,18 +22,18 @@ class VersionsTest(unittest.TestCase):
         self.assertEqual('1.0', self.negotiate('compute 2.96'))
 
     def test_latest_and_exact(self):
-        self.assertEqual('1.2', self.negotiate('instance-ha latest'))
-        for version in ('1.0', '1.1', '1.2'):
+        self.assertEqual('1.3', self.negotiate('instance-ha latest'))
+        for version in ('1.0', '1.1', '1.2', '1.3'):
             self.assertEqual(
                 version, self.negotiate(f'compute 2.96, instance-ha {version}')
             )
 
     def test_out_of_range_is_not_acceptable(self):
-        for asked in ('0.9', '1.3', '2.0'):
+        for asked in ('0.9', '1.4', '2.0'):
             error = self.refuse(f'instance-ha {asked}')
             self.assertEqual(406, error.status)
             self.assertIn(f"'{asked}'", str(error))
-            self.assertIn('maximum is 1.2', str(error))
+            self.assertIn('maximum is 1.3', str(error))
 
     def test_malformed_is_a_bad_request(self):
         for asked in ('x', '1', '1.x'):

@@ -276,6 +276,26 @@ class TextTest(unittest.TestCase):
             columns.Engines([engine, gone, new]).human_readable(),
         )
 
+    def test_watcher_that_is_gone_or_blind_says_so(self):
+        watcher = {
+            'name': 'ctl-1',
+            'alive': True,
+            'sees': True,
+            'reason': None,
+            'hosts': 7,
+            'age': 0.52,
+        }
+        blind = {**watcher, 'sees': False, 'reason': 'No host was heard'}
+        gone = {**watcher, 'alive': False, 'age': 90.0}
+
+        self.assertEqual(
+            'ctl-1: sees, 7 hosts, looked 0.5 s ago\n'
+            'ctl-1: does not see (No host was heard), 7 hosts, looked 0.5 s '
+            'ago\n'
+            'ctl-1: it may be dead, 7 hosts, looked 90.0 s ago',
+            columns.Watchers([watcher, blind, gone]).human_readable(),
+        )
+
 
 class StatusTest(unittest.TestCase):
     def test_standby_is_for_somebody_to_act(self):
@@ -294,6 +314,26 @@ class StatusTest(unittest.TestCase):
         for code, found in (('healthy-delay', 0), ('quarantined', 1)):
             waits = {**status, 'waits': [{'code': code}]}
             self.assertEqual(found, ha._status_code(waits, all_verified=True))
+
+    def test_nobody_who_watches_is_for_somebody_to_act(self):
+        status = {
+            'arm': {'state': 'armed'},
+            'engine': {'age': 1.0, 'sight': 'clear'},
+            'open_incidents_by_phase': {},
+            'waits': [],
+        }
+        sees = {'alive': True, 'sees': True}
+        gone = {'alive': False, 'sees': True}
+        blind = {'alive': True, 'sees': False}
+
+        for watchers, expected in (
+            ([], 1),
+            ([gone, blind], 1),
+            ([gone, sees], 0),
+        ):
+            told = {**status, 'watchers': watchers}
+            with self.subTest(watchers):
+                self.assertEqual(expected, ha._status_code(told, True))
 
     def test_silent_engine_sees_nothing_any_more(self):
         engine = {'age': 46.1, 'sight': 'clear'}

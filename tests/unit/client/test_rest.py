@@ -113,7 +113,7 @@ class RestTest(unittest.TestCase):
         asked = compute.headers
         rest.Client(compute).evacuations()
 
-        self.assertEqual({'OpenStack-API-Version': 'instance-ha 1.1'}, asked)
+        self.assertEqual({'OpenStack-API-Version': 'instance-ha 1.3'}, asked)
         self.assertEqual(
             {'OpenStack-API-Version': 'instance-ha 1.2'}, compute.headers
         )
@@ -245,7 +245,20 @@ class RestTest(unittest.TestCase):
         with self.assertRaisesRegex(
             exceptions.CommandError, '^Version 1.1 .*nova-api.*older'
         ):
-            rest.Client(Compute(answer(fault, 406))).status()
+            rest.Client(
+                Compute(answer(fault, 406), answer(fault, 406))
+            ).status()
+
+    def test_an_api_of_the_release_before_gives_a_status_as_well(self):
+        fault = {'computeFault': {'code': 406, 'message': 'Version 1.3'}}
+        compute = Compute(
+            answer(fault, 406), answer({'instance_ha': {'engines': []}})
+        )
+
+        self.assertEqual({'engines': []}, rest.Client(compute).status())
+        self.assertEqual(
+            {'OpenStack-API-Version': 'instance-ha 1.1'}, compute.headers
+        )
 
     def test_strange_answers_are_errors(self):
         for strange in (answer(None), answer(None, 502), answer([], 500)):
