@@ -120,6 +120,8 @@ class Reader:
 # reader; it ends with its agent.
 _READERS: weakref.WeakKeyDictionary[Any, Reader] = weakref.WeakKeyDictionary()
 _LOCK = threading.Lock()
+# It was told that nothing can be read.
+_REFUSED = threading.Event()
 
 
 def reader_of(manager: Any, conf: Any) -> Reader:
@@ -141,13 +143,20 @@ class _Pollster(plugin_base.PollsterBase):
     def setup_environment(self) -> None:
         """Make our options known, and say why if nothing can be read.
 
-        ceilometer would swallow the reason at DEBUG.
+        ceilometer would swallow the reason at DEBUG; it is the same for all
+        of our meters, so the first one says it.
         """
         opts.register_plugin_opts(self.conf)
         try:
             store_api.open_store(self.conf)
         except errors.AWAY as error:
-            LOG.error("Pollster '%s' is not loaded: %s", self.meter, error)
+            if not _REFUSED.is_set():
+                LOG.error(
+                    'Service levels (instance_ha.*) are not published: '
+                    '%s. The other meters of this agent are',
+                    str(error).rstrip('.'),
+                )
+            _REFUSED.set()
             raise
 
     @property

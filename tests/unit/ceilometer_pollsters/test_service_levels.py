@@ -215,16 +215,18 @@ class ServiceLevelsTest(unittest.TestCase):
         self.assertEqual(1, len(told.output))
         self.assertEqual([10.0], back)
 
-    def test_without_a_database_the_reason_is_told(self):
+    def test_without_a_database_the_reason_is_told_once(self):
         conf = config.load([], [])
+        service_levels._REFUSED.clear()
 
         with self.assertLogs(service_levels.LOG.logger, 'ERROR') as told:
-            self.assertRaises(
-                plugin_base.ExtensionLoadError,
+            for kind in (
                 service_levels.FencePollster,
-                conf,
-            )
-        self.assertIn('instance_ha.recovery.fence', told.output[0])
+                service_levels.EngineAgePollster,
+            ):
+                self.assertRaises(plugin_base.ExtensionLoadError, kind, conf)
+        self.assertEqual(1, len(told.output))
+        self.assertIn('[nova_ha_database] connection', told.output[0])
 
     def test_every_meter_is_an_entry_point_under_its_name(self):
         points = test_commands.entry_points('ceilometer.poll.ha_central')
