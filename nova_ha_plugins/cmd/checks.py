@@ -332,10 +332,9 @@ def alarms(
                 check,
                 f'Project {project_id!r} has no event alarm for '
                 f'{EVENT_TYPE!r} with an action for us{hint}: as that '
-                "project, run 'openstack alarm create --name ha-host-down "
-                f'--type event --event-type {EVENT_TYPE} --repeat-actions '
-                "True --alarm-action trust+nova-ha://'. Until then a dead "
-                "host is found by the engine's own round only",
+                "project, run 'openstack ha alarms create --ha-project "
+                f"{project_id}'. Until then a dead host is found by the "
+                "engine's own round only",
             )
         ]
     faults = {str(alarm.get('name')): _faults(alarm) for alarm in here}
@@ -349,6 +348,25 @@ def alarms(
         for name, found_faults in faults.items()
         for wrong in found_faults
     ]
+
+
+def dead_man(
+    found: Sequence[Mapping[str, typing.Any]], project_id: str
+) -> finding.Finding:
+    """Whether anybody is told when nobody recovers hosts.
+
+    :param found: alarms of type hypervisor_heartbeat, of every project.
+    """
+    check = 'dead man'
+    for alarm in found:
+        rule = alarm.get('hypervisor_heartbeat_rule') or {}
+        if rule.get('subject') == 'service' and alarm.get('enabled', True):
+            return finding.ok(check, f'alarm {alarm.get("name")!r}')
+    return finding.note(
+        check,
+        'No alarm is enabled that tells when nobody recovers hosts: run '
+        f"'openstack ha alarms create --ha-project {project_id}'",
+    )
 
 
 def cache_ttl(ttl: int | None, path: str) -> finding.Finding:

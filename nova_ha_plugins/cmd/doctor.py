@@ -120,7 +120,17 @@ def examine(
     alarms = look.at('alarm', lambda: event_alarms(conf))
     if alarms is not None and conf.nova_ha.project_id:
         found += checks.alarms(alarms, conf.nova_ha.project_id)
+    if alarms is not None:
+        _examine_dead_man(conf, look)
     return found
+
+
+def _examine_dead_man(conf: cfg.ConfigOpts, look: _Look) -> None:
+    kind = 'hypervisor_heartbeat'
+    known = look.at('dead man', lambda: event_alarms(conf, kind))
+    if known is not None:
+        project = conf.nova_ha.project_id or '<project-id>'
+        look.findings.append(checks.dead_man(known, project))
 
 
 def _examine_store(conf: cfg.ConfigOpts, look: _Look) -> None:
@@ -260,13 +270,16 @@ def installed_versions(names: typing.Iterable[str]) -> dict[str, str | None]:
     return found
 
 
-def event_alarms(conf: cfg.ConfigOpts) -> list[dict[str, typing.Any]]:
+def event_alarms(
+    conf: cfg.ConfigOpts, kind: str = 'event'
+) -> list[dict[str, typing.Any]]:
     """The event alarms of every project, as aodh's API gives them.
 
+    :param kind: the type of those that are asked for.
     :raises doors.DoorError: aodh did not answer, or refused.
     """
     session = nova_client.open_session(conf)
-    query = [('type', 'event'), ('all_projects', 'true')]
+    query = [('type', kind), ('all_projects', 'true')]
     params = [
         pair
         for field, value in query

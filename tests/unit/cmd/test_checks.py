@@ -224,9 +224,25 @@ class TestAlarm(ChecksTestCase):
     def test_alarm_that_is_missing(self):
         self.assert_action(
             checks.alarms([], 'p-1'),
-            "Project 'p-1' has no event alarm.*openstack alarm create .*"
-            '--event-type compute.host.down --repeat-actions True',
+            "Project 'p-1' has no event alarm.*"
+            'openstack ha alarms create --ha-project p-1',
         )
+
+    def test_an_alarm_about_the_service_is_fine(self):
+        rule = {'subject': 'service'}
+        alarm = {'name': 'dead', 'hypervisor_heartbeat_rule': rule}
+        self.assert_fine([checks.dead_man([alarm], 'p-1')])
+
+    def test_no_alarm_about_the_service_is_a_note(self):
+        service, hosts = {'subject': 'service'}, {'subject': 'hosts'}
+        for found in (
+            [],
+            [{'name': 'x', 'hypervisor_heartbeat_rule': hosts}],
+            [{'enabled': False, 'hypervisor_heartbeat_rule': service}],
+        ):
+            self.assert_note(
+                [checks.dead_man(found, 'p-1')], 'alarms create --ha-project'
+            )
 
     def test_alarm_in_another_project(self):
         self.assert_action(
