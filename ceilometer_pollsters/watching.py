@@ -106,8 +106,9 @@ class Watcher:
             except errors.AWAY as error:
                 self._say_away(error)
                 return
-            fresh = self._read_healths()
+            # Ages are of this moment; what follows may take its time.
             at = self.clock()
+            fresh = self._read_healths()
             if self._away:
                 LOG.warning(
                     'Heartbeats can be read again after %s', self._away

@@ -79,6 +79,8 @@ def conf_of(name='ctl-1', **settings):
     opts.register_plugin_opts(conf)
     conf([], default_config_files=[])
     conf.set_override('host', name)
-    for key, value in {'project_id': 'ha-project', **settings}.items():
+    # Written down, so that a change of a default changes no story.
+    written = {'project_id': 'ha-project', 'heartbeat_timeout': 6.0}
+    for key, value in {**written, **settings}.items():
         conf.set_override(key, value, group='nova_ha')
     return conf
