@@ -7,7 +7,9 @@ import unittest
 import uuid
 
 from ceilometer_pollsters import meters
+from ceilometer_pollsters import reading
 from nova_ha_plugins.client import meters as command
+from nova_ha_plugins.conf import nova_ha
 from tests.unit.docs import test_commands
 from tools import meter_table
 
@@ -98,6 +100,25 @@ class TestGnocchi(unittest.TestCase):
                 agent.Source.is_supported(source['meters'], meter.name),
                 meter.name,
             )
+
+
+class TestHealth(unittest.TestCase):
+    def test_our_agent_hands_over_heartbeats_and_every_health(self):
+        (source,) = meter_table.read('pipeline_ha.yaml')['sources']
+
+        self.assertEqual({*NOT_KEPT, *reading.CHANNELS}, set(source['meters']))
+
+    def test_probe_is_not_missed_between_two_of_its_samples(self):
+        timeout = next(
+            opt.default
+            for opt in nova_ha.nova_ha_opts
+            if opt.dest == 'health_timeout'
+        )
+        for meter in meters.METERS:
+            if meter.name in reading.CHANNELS:
+                self.assertLessEqual(
+                    3 * meter_table.interval(meter), timeout, meter.name
+                )
 
 
 class TestIds(unittest.TestCase):
