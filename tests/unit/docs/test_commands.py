@@ -23,6 +23,7 @@ FOREIGN = {
     ('DEFAULT', 'vif_plugging_timeout'),
     ('coordination', 'backend_url'),
     ('keystone_authtoken', 'auth_type'),
+    ('metricd', 'metric_processing_delay'),
     ('notifications', 'notification_format'),
     ('notifications', 'notify_on_state_change'),
     ('oslo_messaging_notifications', 'topics'),
