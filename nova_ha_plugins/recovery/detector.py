@@ -10,6 +10,9 @@ silent. More brakes stand before the word 'down':
   afterwards nobody is convicted until every reporter had time to reconnect.
 - *own stall*: the watcher itself looks too late after its last look. What
   happened meanwhile it did not see, so it behaves as after a stall.
+- *jump*: the same heartbeat has aged by more than the time between two looks:
+  the clock of the store was set. Those who were heard since look young, and
+  the others old, so nobody is convicted until all were heard again.
 - *mass silence*: at least two hosts, and more than ``mass_silence_share`` of
   those that were not down before, go silent at once. That is evidence about
   the collector. One silent host of a cloud of two or three is not mass; two
@@ -75,8 +78,11 @@ def look(
     known = sorted(beats, key=lambda beat: beat.host)
     newest = min((max(beat.age, 0.0) for beat in known), default=0.0)
     silences = {beat.host: max(beat.age, 0.0) - newest for beat in known}
-    late = _lateness(state, at, rules)
-    reason = late or _blindness(state, silences, newest, rules)
+    reason = (
+        _lateness(state, at, rules)
+        or _jump(state, known, at, rules)
+        or _blindness(state, silences, newest, rules)
+    )
     state = _see(state, reason, newest, at, rules)
     sight = _sight(state, at, rules)
     unwell = health.unwell(healths, rules.health_timeout)
@@ -86,7 +92,10 @@ def look(
     )
     announcements = tuple(announcing.announce(state, sight, hosts, at, rules))
     return Look(
-        state=announcing.remember(state, hosts, announcements, at),
+        state=dataclasses.replace(
+            announcing.remember(state, hosts, announcements, at),
+            heard={beat.host: beat for beat in known},
+        ),
         sight=sight,
         reason=reason or _patience(sight, state, at, rules),
         hosts=hosts,
@@ -122,6 +131,30 @@ def _lateness(state: State, at: float, rules: Rules) -> str:
     return (
         f'The watcher itself did not look for {at - state.looked_at:.1f}s, '
         f'expected a look within {rules.late_after:.1f}s'
+    )
+
+
+def _jump(
+    state: State, beats: Iterable[views.Beat], at: float, rules: Rules
+) -> str:
+    """Return that the clock of the store jumped ahead, '' if it did not."""
+    if state.looked_at is None:
+        return ''
+    passed = at - state.looked_at
+    ahead = 0.0
+    for beat in beats:
+        before = state.heard.get(beat.host)
+        if before is None or (before.boot_id, before.sequence) != (
+            beat.boot_id,
+            beat.sequence,
+        ):
+            continue
+        ahead = max(ahead, beat.age - before.age - passed)
+    if ahead < rules.quiet:
+        return ''
+    return (
+        f'The clock of the store jumped {ahead:.1f}s ahead, so silence '
+        'cannot be told from it'
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import dataclasses
 import enum
 
+from nova_ha_plugins.recovery import views
+
 
 class Liveness(enum.StrEnum):
     """What the heartbeat alone says of a host."""
@@ -95,6 +97,7 @@ class State:
     :ivar suspected: hosts whose present silence was told as suspicion.
     :ivar worries: the degraded hosts.
     :ivar looked_at: when the last look was.
+    :ivar heard: host to its newest heartbeat in the last look.
     """
 
     began_at: float
@@ -104,6 +107,7 @@ class State:
     suspected: frozenset[str] = frozenset()
     worries: Mapping[str, Worry] = dataclasses.field(default_factory=dict)
     looked_at: float | None = None
+    heard: Mapping[str, views.Beat] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,11 +36,13 @@ LONGEST = 180.0
 class Heard:
     """A heartbeat of which only the age changes; a ``views.Beat`` to read."""
 
-    __slots__ = ('age', 'host', 'service_uuid')
+    __slots__ = ('age', 'boot_id', 'host', 'sequence', 'service_uuid')
 
     def __init__(self, host: str) -> None:
         self.host = host
         self.service_uuid = host
+        # The clock of this store never jumps, so these say nothing.
+        self.boot_id, self.sequence = '', 0
         self.age = 0.0
 
 

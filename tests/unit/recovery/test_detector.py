@@ -207,6 +207,37 @@ class BlindTest(unittest.TestCase):
 
         self.assertLessEqual(world.told[0][0], 25 + 2 * RULES.timeout + 3)
 
+    def test_a_clock_that_jumps_ahead_makes_nobody_silent(self):
+        def numbered(host, age, sequence):
+            return dataclasses.replace(beat(host, age), sequence=sequence)
+
+        hosts = [f'cmp-{n}' for n in range(5)]
+        before = detector.look(
+            dataclasses.replace(detector.begin(0.0), looked_at=99.0),
+            [numbered(host, 0.5, 1) for host in hosts],
+            100.0,
+            RULES,
+        )
+        # Most were heard since the jump, two not yet: too few for a mass.
+        mixed = [numbered(host, 0.2, 2) for host in hosts[:3]]
+        mixed += [numbered(host, 3601.5, 1) for host in hosts[3:]]
+
+        jumped = detector.look(before.state, mixed, 101.0, RULES)
+
+        self.assertEqual(detector.Sight.BLIND, jumped.sight)
+        self.assertIn('jumped 3600.0s ahead', jumped.reason)
+        self.assertEqual((), jumped.announcements)
+        after = detector.look(jumped.state, mixed, 102.0, RULES)
+        self.assertEqual(detector.Sight.HOLDING_OFF, after.sight)
+        self.assertEqual((), after.announcements)
+
+    def test_a_host_that_ages_with_the_clock_is_no_jump(self):
+        world = World(5).run(20)
+        world.dead.add('cmp-2')
+        world.run(20)
+
+        self.assertEqual({'cmp-2'}, set(world.downs()))
+
     def test_most_hosts_silent_at_once_is_our_fault(self):
         world = World(10).run(20)
         world.dead = {f'cmp-{n}' for n in range(1, 7)}
