@@ -73,7 +73,7 @@ SETTINGS: Groups = {
         'call_timeout': '5',
         'timeout': '30',
     },
-    'probe': {'timeout': '1', 'silent_after': '2'},
+    'probe': {'timeout': '1'},
     'evacuation': {'retry_delay': '5'},
     # The lab's ceilometer listens to no other one.
     'progress': {'exchange': 'ceilometer'},
