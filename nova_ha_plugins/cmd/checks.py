@@ -353,17 +353,13 @@ def alarms(
 def dead_man(
     found: Sequence[Mapping[str, typing.Any]], project_id: str
 ) -> finding.Finding:
-    """Whether anybody is told when nobody recovers hosts.
-
-    :param found: alarms of type hypervisor_heartbeat, of every project.
-    """
-    check = 'dead man'
+    """Whether anybody is told when nobody recovers hosts."""
     for alarm in found:
         rule = alarm.get('hypervisor_heartbeat_rule') or {}
         if rule.get('subject') == 'service' and alarm.get('enabled', True):
-            return finding.ok(check, f'alarm {alarm.get("name")!r}')
+            return finding.ok('dead man', f'alarm {alarm.get("name")!r}')
     return finding.note(
-        check,
+        'dead man',
         'No alarm is enabled that tells when nobody recovers hosts: run '
         f"'openstack ha alarms create --ha-project {project_id}'",
     )
