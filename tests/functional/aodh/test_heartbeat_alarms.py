@@ -24,6 +24,7 @@ from nova_ha_plugins.client import alarms
 from nova_ha_plugins.recovery import facts
 from nova_ha_plugins.store import api as store_api
 from nova_ha_plugins.store import liveness
+from nova_ha_plugins.store import liveness_sql
 from nova_ha_plugins.store import values
 from tests.functional import telemetry
 
@@ -90,9 +91,10 @@ class HeartbeatAlarmTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        patch = mock.patch.object(lookout, 'PERIOD', 0.5)
-        patch.start()
-        cls.addClassCleanup(patch.stop)
+        for name, seconds in (('PERIOD', 0.5), ('STALE_AFTER', 2.0)):
+            patch = mock.patch.object(lookout, name, seconds)
+            patch.start()
+            cls.addClassCleanup(patch.stop)
         cls.cloud = telemetry.Cloud(
             heartbeat_timeout=TIMEOUT, settings={'evaluation_interval': 1}
         )
@@ -207,8 +209,8 @@ class HeartbeatAlarmTest(unittest.TestCase):
             lambda: self.told('ha-host-silent', 'ok'), 'the all-clear'
         )
 
-    def test_nobody_at_work_and_all_silent_is_told_and_accuses_nobody(self):
-        self.beating.silent.update(('engine', 'watcher', *HOSTS))
+    def test_nobody_at_work_is_told_and_accuses_nobody(self):
+        self.beating.silent.update(('engine', 'watcher'))
 
         def codes():
             return {
@@ -218,10 +220,32 @@ class HeartbeatAlarmTest(unittest.TestCase):
             }
 
         telemetry.wait_for(
-            lambda: codes() == {'no-engine', 'no-watcher', 'all-silent'},
-            'all three are told of',
+            lambda: codes() == {'no-engine', 'no-watcher'},
+            'both are told of',
         )
-        self.assertIn('no host of 5 was heard', str(self.told('ha-dead-man')))
+        self.assertEqual('ok', self.state('ha-hypervisor-heartbeat'))
+        self.assertEqual((), self.store.pending_facts())
+
+    def test_a_store_that_hangs_stops_no_evaluation_and_accuses_nobody(self):
+        released = threading.Event()
+        self.addCleanup(released.set)
+        read = liveness_sql.SqlLiveness.read
+
+        def hang(store):
+            if threading.current_thread().name == 'nova-ha-lookout':
+                released.wait(30)
+            return read(store)
+
+        patch = mock.patch.object(liveness_sql.SqlLiveness, 'read', hang)
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.beating.silent.add('cmp-4')
+        telemetry.wait_for(
+            lambda: self.told('ha-dead-man'), 'the dead man is told of'
+        )
+
+        trouble = self.told('ha-dead-man')[0]['reason_data']['trouble']
+        self.assertEqual(['store-away'], [item['code'] for item in trouble])
         self.assertEqual('ok', self.state('ha-hypervisor-heartbeat'))
         self.assertEqual((), self.store.pending_facts())
 
