@@ -264,7 +264,7 @@ ALL = (
         'unknown-is-silent',
         'a channel that could not be read counts as silent',
         _instead(evidence, 'verdict', bugs.heard_nothing),
-        ('forged-operator',),
+        ('probe-unknown',),
     ),
     Mutation(
         'one-channel',

@@ -277,7 +277,7 @@ class AlarmsTest(bench.Case):
     def test_without_any_alarm_the_round_finds_it(self):
         self.check_moved_once('cmp-2', self.silent)
         (subject,) = self.bench.incidents_of('cmp-2')
-        self.assertIn('no alarm said so', subject.timeline[0].text)
+        self.assertIn('Its heartbeats stopped', subject.timeline[0].text)
 
     def test_replayed_heartbeats_keep_no_host_alive(self):
         self.check_moved_once('cmp-3', self.replayed)
