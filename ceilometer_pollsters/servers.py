@@ -121,6 +121,7 @@ class Servers:
         self._silent: dict[str, float] = {}
         self._asked: dict[str, float] = {}
         self._said: dict[str, str] = {}
+        self._no_ping = ''
 
     @property
     def pid(self) -> int | None:
@@ -238,10 +239,22 @@ class Servers:
         if 'failed' in answer:
             self._say(one.id, printable.line(str(answer['failed'])))
             return one
-        self._say(one.id, printable.line(str(answer.get('no_ping', ''))))
+        self._say(one.id, '')
+        self._say_no_ping(printable.line(str(answer.get('no_ping', ''))))
         return dataclasses.replace(
             one, disks=dict(answer['disks']), ping=answer.get('ping')
         )
+
+    def _say_no_ping(self, text: str) -> None:
+        """Log once why agents cannot be pinged; mostly for want of rights."""
+        if text and text != self._no_ping:
+            LOG.warning(
+                "Host '%s': agents of guests cannot be pinged, though "
+                '[nova_ha_libvirt] agent_ping asks for it: %s',
+                self._host,
+                text,
+            )
+            self._no_ping = text
 
     def _say(self, server: str, text: str) -> None:
         """Log why something of a server is not published, when that is new."""

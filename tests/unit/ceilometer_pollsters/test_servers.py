@@ -48,6 +48,7 @@ class Host:
         self.fails = {}
         self.now = 100.0
         self.cost = 0.0
+        self.forbidden = False
         conf = cfg.ConfigOpts()
         nova_ha_libvirt.register_opts(conf)
         for name, value in options.items():
@@ -77,7 +78,9 @@ class Host:
             self.now += deadline
             raise children.Late('late')
         answer = {'disks': {}}
-        if request['ping']:
+        if request['ping'] and self.forbidden:
+            answer['no_ping'] = 'access denied'
+        elif request['ping']:
             answer['ping'] = True
         return answer
 
@@ -125,6 +128,20 @@ class ServersTest(unittest.TestCase):
         self.assertEqual(
             [True, None, True], [found[name].ping for name in 'abc']
         )
+
+    def test_want_of_rights_to_ping_is_said_once_and_hides_no_disk(self):
+        host = Host(self, agent_ping=True)
+        host.servers = [told('a'), told('b')]
+        host.forbidden = True
+
+        with self.assertLogs(servers.LOG.logger, 'WARNING') as logs:
+            host.look()
+            found = host.look()
+
+        self.assertEqual(1, len(logs.output))
+        self.assertIn('access denied', logs.output[0])
+        self.assertEqual([{}, {}], [found[name].disks for name in 'ab'])
+        self.assertIsNone(found['a'].ping)
 
     def test_server_that_is_off_is_not_asked(self):
         host = Host(self)
