@@ -7,9 +7,13 @@ import unittest
 from unittest import mock
 import weakref
 
+import hypothesis
+from hypothesis import strategies as st
+
 from ceilometer_pollsters import discovery
 from ceilometer_pollsters import watching
 from nova_ha_plugins.store import values
+from tests import patience  # noqa: F401 - no deadline
 from tests.unit.ceilometer_pollsters import watchers
 
 
@@ -365,3 +369,60 @@ class WatchTest(unittest.TestCase):
         gc.collect()
 
         self.assertIsNone(watcher())
+
+
+class AnyTakeOverTest(unittest.TestCase):
+    """Watchers that end and begin at any time, and hosts that do."""
+
+    @hypothesis.settings(max_examples=25)
+    @hypothesis.given(
+        st.lists(
+            st.tuples(
+                st.integers(1, 15),
+                st.sets(st.sampled_from(['ctl-1', 'ctl-2'])),
+                st.sets(st.sampled_from(['cmp-1', 'cmp-2']), max_size=2),
+            ),
+            min_size=1,
+            max_size=8,
+        )
+    )
+    def test_what_was_told_last_is_true_in_the_end(self, story):
+        cloud = Cloud('ctl-1', 'ctl-2').run(10)
+        for seconds, killed, dead in story:
+            cloud.killed, cloud.dead = killed, dead
+            cloud.run(seconds)
+        cloud.killed = set()
+        cloud.run(60)
+
+        for host in ('cmp-1', 'cmp-2'):
+            told = [
+                kind
+                for _, kind, name in cloud.events
+                if name == host and kind in ('down', 'up')
+            ]
+            expected = 'down' if host in cloud.dead else 'up'
+            with self.subTest(host):
+                self.assertEqual(expected, (told or ['up'])[-1])
+
+    @hypothesis.settings(max_examples=25)
+    @hypothesis.given(
+        st.lists(
+            st.tuples(
+                st.integers(1, 15),
+                st.sampled_from(['', 'ctl-1', 'ctl-2']),
+            ),
+            max_size=8,
+        )
+    )
+    def test_one_return_is_told_once_whoever_ends_meanwhile(self, story):
+        cloud = Cloud('ctl-1', 'ctl-2').run(10)
+        cloud.dead = {'cmp-2'}
+        cloud.run(20)
+        cloud.dead = set()
+        for seconds, killed in story:
+            cloud.killed = {killed}
+            cloud.run(seconds)
+        cloud.killed = set()
+        cloud.run(60)
+
+        self.assertEqual(1, len(cloud.of('up')))
