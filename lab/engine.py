@@ -113,16 +113,6 @@ def project_id(plan: planning.Plan) -> str:
     return identity.project_id(plan, 'service')
 
 
-def liveness(plan: planning.Plan) -> dict[str, str]:
-    """Return where the heartbeats are, as options of [nova_ha]."""
-    if plan.liveness == 'sql':
-        return {'liveness_backend': 'sql'}
-    return {
-        'liveness_backend': plan.liveness,
-        'liveness_url': plan.redis_url,
-    }
-
-
 def fencing_map(plan: planning.Plan) -> dict[str, dict[str, object]]:
     """Return the hosts of the fencing map."""
     password = plan.path('nova-ha', 'bmc-password')
@@ -172,7 +162,7 @@ def write_conf(
             'transport_url': plan.transport_url,
         },
         'nova_ha_database': {'connection': plan.database_url(DATABASE)},
-        'nova_ha': {'project_id': project_id(plan), **liveness(plan)},
+        'nova_ha': {'project_id': project_id(plan), **plan.liveness_options},
         # Of evacuations; our own notification agent reads it.
         'oslo_messaging_notifications': {'topics': 'nova_ha'},
         'coordination': {'backend_url': plan.coordination_url(DATABASE)},

@@ -19,6 +19,7 @@ from lab import faults
 from lab import hosts
 from lab import lease
 from lab import network
+from lab import nova
 from lab import plan as planning
 from lab import processes
 from lab import telemetry
@@ -85,6 +86,11 @@ class Lab:
             self.plan, self.processes, self.say
         )
         self.telemetry.start_again()
+        # It shows what was heard.
+        nova.write_config(self.plan)
+        api = nova.api(self.plan)
+        self.processes.stop(api.name)
+        self.processes.start_all([api])
 
     def down(self) -> None:
         """End everything; files stay.

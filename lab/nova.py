@@ -78,6 +78,7 @@ ServerGroupAffinityFilter
 connection = {store}
 [nova_ha]
 project_id = {ha_project}
+{liveness}
 """
 
 COMPUTE = """\
@@ -165,6 +166,10 @@ def write_config(plan: planning.Plan) -> pathlib.Path:
             api=plan.database_url('nova_api'),
             store=plan.database_url('nova_ha'),
             ha_project=identity.project_id(plan, 'service'),
+            liveness='\n'.join(
+                f'{name} = {value}'
+                for name, value in plan.liveness_options.items()
+            ),
         ),
     )
 

@@ -213,6 +213,16 @@ class Plan:
         )
 
     @property
+    def liveness_options(self) -> dict[str, str]:
+        """Return where the heartbeats are, as options of [nova_ha]."""
+        if self.liveness == 'sql':
+            return {'liveness_backend': 'sql'}
+        return {
+            'liveness_backend': self.liveness,
+            'liveness_url': self.redis_url,
+        }
+
+    @property
     def transport_url(self) -> str:
         """Return the URL of the broker that every service uses."""
         return (

@@ -207,7 +207,7 @@ def ours(plan: planning.Plan) -> engine.Groups:
         'nova_ha_database': {'connection': plan.database_url(engine.DATABASE)},
         'nova_ha': {
             **engine.SHARED['nova_ha'],
-            **engine.liveness(plan),
+            **plan.liveness_options,
             'project_id': engine.project_id(plan),
         },
     }

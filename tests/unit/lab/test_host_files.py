@@ -8,6 +8,7 @@ import tempfile
 import unittest
 from unittest import mock
 
+from lab import database
 from lab import host_files
 from lab import nova
 from lab import plan as planning
@@ -20,6 +21,11 @@ class HostFilesTest(unittest.TestCase):
             self.enterContext(tempfile.TemporaryDirectory())
         )
         self.plan = planning.make(self.directory, 2, 1, 'shared')
+        place = database.directory(self.plan)
+        place.mkdir()
+        (place / 'identity.json').write_text(
+            json.dumps({'projects': {'service': 'the-project'}, 'users': {}})
+        )
         # Would ask for programs that not every machine has.
         self.enterContext(
             mock.patch.object(host_files, '_host_key', autospec=True)
