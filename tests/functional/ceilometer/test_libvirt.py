@@ -32,7 +32,8 @@ except ImportError:
     libvirt = None
 
 DATA = pathlib.Path(ceilometer_pollsters.data.__file__).parent
-DEADLINE = 0.5
+# A process has to start within it, on a machine that is busy.
+DEADLINE = 1.5
 
 CONF = """
 [DEFAULT]
@@ -64,7 +65,7 @@ system_uuid_file = {own}/id
 [nova_ha_libvirt]
 uri = {uri}
 deadline = {deadline}
-servers_deadline = 1.0
+servers_deadline = 3.0
 event_interval = 0.01
 """
 
@@ -272,13 +273,13 @@ class LibvirtTest(unittest.TestCase):
             lambda: 0 in self.heard.values('hypervisor.libvirt.up', hung),
             'down',
         )
-        # One interval, the deadline, and a machine that is busy.
-        self.assertLess(time.monotonic() - hung, 1 + DEADLINE + 3)
+        # It hangs for good; anything else is a machine that is busy.
+        self.assertLess(time.monotonic() - hung, 10)
         self.wait(
             lambda: len(self.heard.values('hypervisor.heartbeat', hung)) >= 2,
             'two heartbeats',
         )
-        self.assertLess(time.monotonic() - hung, 2 * 2 + 2)
+        self.assertLess(time.monotonic() - hung, 15)
         self.assertFalse(pathlib.Path(f'/proc/{pid}').exists())
         self.assertEqual(0, self.libvirt().libvirtd._child.stuck)
         waited = self.heard.values('hypervisor.libvirt.latency', hung)
