@@ -67,6 +67,7 @@ class _Running:
     """One process, and the thread that reads what it says.
 
     :ivar answers: what it answered; a text if there will be no answer.
+    :ivar ended: it says nothing any more.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class _Running:
         self.answers: queue.SimpleQueue[dict[str, Any] | str] = (
             queue.SimpleQueue()
         )
+        self.ended = False
         self._name = name
         self._told = told
         self._words = b''
@@ -129,6 +131,10 @@ class _Running:
             return False
         return True
 
+    def is_over(self) -> bool:
+        """Whether it ended by itself, or answered what nobody asked."""
+        return self.ended or not self.answers.empty() or self.wait(0)
+
     def hang_up(self) -> None:
         """Close its input, which asks it to end."""
         try:
@@ -160,6 +166,7 @@ class _Running:
                         f'spoke a line of more than {LONGEST_LINE} bytes'
                     )
                     return
+        self.ended = True
         self.answers.put(self._farewell())
 
     def _heard(self, line: bytes) -> None:
@@ -260,11 +267,30 @@ class Child:
     def _ask(
         self, request: dict[str, Any], until: float, seconds: float
     ) -> dict[str, Any]:
-        running = self._start()
+        running, is_new = self._start()
+        answer = self._exchange(running, request, until, seconds)
+        if isinstance(answer, str) and running.ended and not is_new:
+            # It may have died before it was asked.
+            self._bury()
+            running, _ = self._start()
+            answer = self._exchange(running, request, until, seconds)
+        if isinstance(answer, str):
+            self._bury()
+            raise Broken(f"Child '{self.name}' {answer}")
+        return answer
+
+    def _exchange(
+        self,
+        running: _Running,
+        request: dict[str, Any],
+        until: float,
+        seconds: float,
+    ) -> dict[str, Any] | str:
+        """Return the answer of one process, a text if it gives none."""
         line = json.dumps(request).encode() + b'\n'
         try:
             sent = running.write(line, until)
-            answer = running.answers.get(
+            return running.answers.get(
                 timeout=max(0.0, until - time.monotonic()) if sent else 0
             )
         except queue.Empty:
@@ -278,11 +304,8 @@ class Child:
                 )
             ) from None
         except OSError as error:
-            answer = self._last(running) or f'could not be asked: {error}'
-        if isinstance(answer, str):
-            self._bury()
-            raise Broken(f"Child '{self.name}' {answer}")
-        return answer
+            running.ended = True
+            return self._last(running) or f'could not be asked: {error}'
 
     @staticmethod
     def _last(running: _Running) -> str:
@@ -293,28 +316,25 @@ class Child:
             return ''
         return answer if isinstance(answer, str) else ''
 
-    def _start(self) -> _Running:
+    def _start(self) -> tuple[_Running, bool]:
+        """Return the process to ask, and whether it is a new one."""
+        running = self._running
+        if running and not running.is_over():
+            return running, False
+        self._bury()
         if self.stuck:
             raise Stuck(
                 f"Child '{self.name}' is not started: process "
                 f'{self._undead[0].process.pid} could not be killed and is '
                 'still there, so it waits for the kernel'
             )
-        running = self._running
-        if running and not running.wait(0) and running.answers.empty():
-            return running
-        if running:
-            # Ended by itself, or answered what nobody asked.
-            self._bury()
-            if self.stuck:
-                return self._start()
         try:
             self._running = _Running(self.name, self._command, self._told)
         except OSError as error:
             raise Broken(
                 f"Child '{self.name}' could not be started: {error}"
             ) from error
-        return self._running
+        return self._running, True
 
     def _bury(self) -> None:
         """End the child that runs, or count it among those that will not."""

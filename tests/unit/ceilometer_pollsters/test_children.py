@@ -148,6 +148,24 @@ class ChildrenTest(unittest.TestCase):
 
         self.assertNotEqual(pid, child.ask({})['pid'])
 
+    def test_death_that_was_not_noticed_yet_costs_no_answer(self):
+        child = self.child()
+        pid = child.ask({})['pid']
+        os.kill(pid, signal.SIGKILL)
+        self.assertTrue(wait(lambda: gone(pid)))
+
+        with mock.patch.object(
+            children._Running, 'is_over', autospec=True, return_value=False
+        ):
+            self.assertNotEqual(pid, child.ask({})['pid'])
+
+    def test_question_that_kills_is_asked_twice_and_no_more(self):
+        child = self.child()
+        child.ask({})
+
+        with self.assertRaisesRegex(children.Broken, 'with 7'):
+            child.ask({'end': 7})
+
     def test_program_that_is_not_there_is_broken(self):
         child = children.Child('none', ['/nonexistent'], SOON)
 
