@@ -10,8 +10,8 @@ silent. More brakes stand before the word 'down':
   afterwards nobody is convicted until every reporter had time to reconnect.
 - *own stall*: the watcher itself looks too late after its last look. What
   happened meanwhile it did not see, so it behaves as after a stall.
-- *jump*: the same heartbeat has aged by more than the time between two looks:
-  the clock of the store was set. Those who were heard since look young, and
+- *jump*: a heartbeat has aged by more than the time between two looks: the
+  clock of the store was set. Those who were heard since look young, and
   the others old, so nobody is convicted until all were heard again.
 - *mass silence*: at least two hosts, and more than ``mass_silence_share`` of
   those that were not down before, go silent at once. That is evidence about
@@ -144,12 +144,15 @@ def _jump(
     ahead = 0.0
     for beat in beats:
         before = state.heard.get(beat.host)
-        if before is None or (before.boot_id, before.sequence) != (
+        if before is None:
+            continue
+        same = (before.boot_id, before.sequence) == (
             beat.boot_id,
             beat.sequence,
-        ):
-            continue
-        ahead = max(ahead, beat.age - before.age - passed)
+        )
+        # What was heard since the last look cannot be older than that.
+        oldest = passed + (before.age if same else 0.0)
+        ahead = max(ahead, beat.age - oldest)
     if ahead < rules.quiet:
         return ''
     return (

@@ -220,7 +220,8 @@ class BlindTest(unittest.TestCase):
         )
         # Most were heard since the jump, two not yet: too few for a mass.
         mixed = [numbered(host, 0.2, 2) for host in hosts[:3]]
-        mixed += [numbered(host, 3601.5, 1) for host in hosts[3:]]
+        mixed += [numbered(hosts[3], 3601.5, 1)]
+        mixed += [numbered(hosts[4], 3600.4, 2)]
 
         jumped = detector.look(before.state, mixed, 101.0, RULES)
 
@@ -230,6 +231,26 @@ class BlindTest(unittest.TestCase):
         after = detector.look(jumped.state, mixed, 102.0, RULES)
         self.assertEqual(detector.Sight.HOLDING_OFF, after.sight)
         self.assertEqual((), after.announcements)
+
+    def test_a_jump_shows_also_when_all_were_heard_just_before_it(self):
+        hosts = [f'cmp-{n}' for n in range(5)]
+        before = detector.look(
+            dataclasses.replace(detector.begin(0.0), looked_at=99.0),
+            [beat(host, 0.5) for host in hosts],
+            100.0,
+            RULES,
+        )
+        found = [
+            dataclasses.replace(beat(host, age), sequence=2)
+            for host, age in zip(
+                hosts, (0.1, 0.2, 0.3, 3600.1, 3600.9), strict=True
+            )
+        ]
+
+        jumped = detector.look(before.state, found, 101.0, RULES)
+
+        self.assertIn('jumped 3599.9s ahead', jumped.reason)
+        self.assertEqual((), jumped.announcements)
 
     def test_a_host_that_ages_with_the_clock_is_no_jump(self):
         world = World(5).run(20)
