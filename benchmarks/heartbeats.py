@@ -128,6 +128,12 @@ class Child:
             raise RuntimeError(f'{self._process.args} ended too early')
         return line
 
+    def hear_for(self, begin: str) -> str:
+        """Return the next line that begins so; libraries log into it."""
+        while not (line := self.hear()).startswith(begin):
+            pass
+        return line
+
     def cpu(self) -> float:
         """Return the processor seconds that it has used."""
         return spent(self._process.pid)
@@ -218,11 +224,10 @@ def measure(told: dict[str, Any], api: Child | None = None) -> dict[str, Any]:
     """Return what one receiver said of itself, and what its server took."""
     with Child('benchmarks.receiver') as child:
         child.tell(told)
-        if child.hear().strip() != 'measure':
-            raise RuntimeError('the receiver did not say that it is ready')
+        child.hear_for('measure')
         server, before = spent_by_servers(), api.cpu() if api else 0.0
         child.tell()
-        result: dict[str, Any] = json.loads(child.hear())
+        result: dict[str, Any] = json.loads(child.hear_for('{'))
         beats = told['hosts'] * told['rounds']
         result['server'] = (spent_by_servers() - server) * 1000 / beats
         if api:
@@ -240,7 +245,7 @@ def into_gnocchi(told: dict[str, Any], directory: pathlib.Path) -> Any:
     path = directory / 'resources.yaml'
     path.write_text(DEFINITIONS)
     with Child('benchmarks.gnocchi_api', plain(fresh(url))) as api:
-        endpoint = json.loads(api.hear())
+        endpoint = json.loads(api.hear_for('"'))
         told = {
             **told,
             'publisher': (
