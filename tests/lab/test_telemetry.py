@@ -14,6 +14,7 @@ import pathlib
 import time
 import unittest
 
+from lab.demo import operator
 from lab import receiver
 from lab import telemetry
 from tests.lab import bench
@@ -55,6 +56,12 @@ class DeafTest(bench.LabTest):
         self.wait_dead_man(time.time(), 'ok')
         self.died_at: float | None = None
         self.began = time.time()
+
+    def sight(self) -> str:
+        try:
+            return super().sight()
+        except operator.OperatorError:
+            return ''
 
     def kill_victim(self) -> None:
         """Cut the power of one host, for good."""
@@ -272,12 +279,14 @@ class StoreTest(DeafTest):
 
 
 class RedisTest(DeafTest):
+    # Without it nova's API cannot show what was heard, so it shows nothing
+    # of the engine either: people are told by the alarm.
     liveness = 'redis'
 
     def test_a_redis_that_forgot_everything_kills_nobody(self):
         self.faults.cause('redis:killed')
         since = time.time()
-        blind = self.wait_blind(since)
+        blind = self.wait_dead_man(since)
         self.kill_victim()
         self.look_on(10.0)
 
@@ -293,7 +302,7 @@ class RedisTest(DeafTest):
     def test_a_redis_that_hangs_kills_nobody(self):
         self.faults.cause('redis:frozen')
         since = time.time()
-        blind = self.wait_blind(since)
+        blind = self.wait_dead_man(since)
         self.kill_victim()
         self.look_on(10.0)
 
