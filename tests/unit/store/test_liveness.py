@@ -14,6 +14,7 @@ from hypothesis import strategies
 import redis
 import sqlalchemy as sa
 
+from nova_ha_plugins.recovery import detector
 from nova_ha_plugins.store import errors
 from nova_ha_plugins.store import liveness
 from nova_ha_plugins.store import liveness_memory
@@ -246,6 +247,28 @@ class Suite:
 
         self.assertLess(age, 5.0)
 
+    def test_clock_of_the_store_that_leaps_ahead_calls_nobody_down(self):
+        rules = detector.Rules(6.0, 10.0, 0.5)
+        state = detector.begin(0.0)
+        hosts = ('cmp-1', 'cmp-2', 'cmp-3', 'cmp-4')
+        for at in range(60):
+            if at == 20:
+                self.pass_time(HOUR)
+            for host in hosts:
+                # The leap comes between two beats of each; one has died.
+                if at % 2 and not (at > 20 and host == 'cmp-4'):
+                    self.beat(host, sequence=at)
+            look = detector.look(state, self.liveness.read(), float(at), rules)
+            state = look.state
+            down = {
+                host.host
+                for host in look.hosts
+                if host.verdict == detector.Liveness.DOWN
+            }
+            self.assertLessEqual(down, {'cmp-4'}, at)
+
+        self.assertEqual({'cmp-4'}, down)
+
     def test_first_beats_at_the_same_moment_are_all_stored(self):
         hosts = [f'cmp-{number % 3}' for number in range(12)]
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -350,6 +373,18 @@ class SqlSuite(Suite, unittest.TestCase):
         self.pass_time(30)
         self.assertGreaterEqual(self.only().age, 30.0)
         self.assertGreaterEqual(self.liveness.read_healths()[0].age, 30.0)
+
+    def test_old_health_is_taken_out_of_the_table(self):
+        self.note()
+        self.pass_time(25 * HOUR)
+        self.liveness.read_healths()
+
+        count = self.liveness._database.read(
+            lambda connection: connection.execute(
+                sa.select(sa.func.count()).select_from(models.healths)
+            ).scalar_one()
+        )
+        self.assertEqual(0, count)
 
 
 class TestSqlite(SqlSuite):
