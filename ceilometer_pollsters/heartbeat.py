@@ -52,6 +52,16 @@ class HeartbeatPollster(plugin_base.PollsterBase):
         """
         nova_ha_conf.register_opts(self.conf)
         self.host: str = self.conf.nova_ha.host or self.conf.host
+        if not self.conf.polling.enable_notifications:
+            LOG.error(
+                "Host '%s' sends no heartbeat: expected [polling] "
+                'enable_notifications = true, found false. It is not '
+                'protected until that is right and this agent restarted',
+                self.host,
+            )
+            raise plugin_base.ExtensionLoadError(
+                '[polling] enable_notifications is false'
+            )
         path = self.conf.nova_ha.boot_id_file
         try:
             self.boot_id = read_id(path)

@@ -24,6 +24,10 @@ class HeartbeatTest(unittest.TestCase):
         self.uuid.write_text('4C4C4544-0042-3510\n')
         self.conf = cfg.ConfigOpts()
         self.conf.register_opts([cfg.StrOpt('host', default='short-name')])
+        self.conf.register_opts(
+            [cfg.BoolOpt('enable_notifications', default=True)],
+            group='polling',
+        )
         nova_ha.register_opts(self.conf)
         self.conf([], default_config_files=[])
         self.override('boot_id_file', str(self.boot))
@@ -76,6 +80,16 @@ class HeartbeatTest(unittest.TestCase):
             second = heartbeat.HeartbeatPollster(self.conf).next_sequence()
 
         self.assertEqual((5000, 6000), (first, second))
+
+    def test_agent_that_may_send_nothing_says_so(self):
+        self.conf.set_override('enable_notifications', False, group='polling')
+        with (
+            self.assertLogs(heartbeat.__name__, 'ERROR') as logs,
+            self.assertRaises(plugin_base.ExtensionLoadError),
+        ):
+            heartbeat.HeartbeatPollster(self.conf)
+
+        self.assertIn('enable_notifications', logs.output[0])
 
     def test_no_boot_id_is_an_error_in_the_log_and_no_pollster(self):
         for content in (None, '', 'two words'):

@@ -125,6 +125,24 @@ class TestSamples(unittest.TestCase):
 
         self.assertLess(source['interval'], timeout / 2)
 
+    def test_timeout_that_a_sample_or_a_page_sets_is_the_default(self):
+        default = next(
+            opt.default
+            for group, listed in opts.list_plugin_opts()
+            for opt in listed
+            if (group.name, opt.dest) == ('nova_ha', 'heartbeat_timeout')
+        )
+        named = [
+            (path.name, float(value))
+            for path in (*ETC.glob('ceilometer-*'), *test_commands.PAGES)
+            for value in re.findall(
+                r'^\s*#?heartbeat_timeout = ([\d.]+)$', path.read_text(), re.M
+            )
+        ]
+
+        self.assertIn(('ceilometer-ha-central.conf.sample', default), named)
+        self.assertEqual({default}, {value for _, value in named}, named)
+
 
 class TestAgents(unittest.TestCase):
     """Which agent reads what, by the samples."""
@@ -147,6 +165,13 @@ class TestAgents(unittest.TestCase):
         self.assertEqual({'nova_ha'}, self.topics('ha-notification'))
         for name in ('ha-host', 'ha-central'):
             self.assertEqual({'nova_ha', 'notifications'}, self.topics(name))
+
+    def test_what_other_agents_are_told_silences_none_of_ours(self):
+        for name in ('ha', 'ha-host', 'ha-central'):
+            polling = self.sample(name)['polling']
+
+            self.assertEqual('true', polling['enable_notifications'])
+            self.assertEqual('false', polling['enable_prometheus_exporter'])
 
     def test_no_agent_of_ours_waits_for_gnocchi(self):
         for name in ('pipeline_ha.yaml', 'event_pipeline_ha.yaml'):
