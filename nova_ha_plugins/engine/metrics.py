@@ -23,6 +23,7 @@ import prometheus_client
 from prometheus_client import core
 from prometheus_client import registry as registries
 
+from nova_ha_plugins.engine import exporter
 from nova_ha_plugins.engine import situation
 from nova_ha_plugins.recovery import detector
 from nova_ha_plugins.recovery import incident
@@ -382,9 +383,7 @@ def open_metrics(
     try:
         reader = situation.open_reader(conf)
         metrics.show(reader)
-        prometheus_client.start_http_server(
-            group.port, group.address, metrics.registry
-        )
+        exporter.serve(group.address, group.port, metrics.registry)
     except Exception as error:
         LOG.error(
             'Prometheus is told nothing: %(error)s; expected to listen on '

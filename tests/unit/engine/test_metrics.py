@@ -11,6 +11,7 @@ import urllib.request
 from prometheus_client import parser
 
 from nova_ha_plugins.conf import config
+from nova_ha_plugins.engine import exporter
 from nova_ha_plugins.engine import metrics
 from nova_ha_plugins.engine import situation
 from nova_ha_plugins.recovery import incident
@@ -258,9 +259,7 @@ class OpenTest(unittest.TestCase):
         self.addCleanup(self.stop.set)
 
     def test_nobody_is_answered_unless_an_option_says_so(self):
-        with mock.patch.object(
-            metrics.prometheus_client, 'start_http_server', autospec=True
-        ) as server:
+        with mock.patch.object(exporter, 'serve', autospec=True) as server:
             metrics.open_metrics(self.conf, lambda: False, self.stop)
 
         server.assert_not_called()
@@ -269,8 +268,8 @@ class OpenTest(unittest.TestCase):
         self.conf.set_override('port', 9748, 'metrics')
         with (
             mock.patch.object(
-                metrics.prometheus_client,
-                'start_http_server',
+                exporter,
+                'serve',
                 autospec=True,
                 side_effect=OSError(98, 'Address already in use'),
             ),
@@ -288,10 +287,7 @@ class OpenTest(unittest.TestCase):
         reader = situation.Reader(Store(), Liveness(), LIMITS)
         reader.turn()
         found.show(reader)
-        server, thread = metrics.prometheus_client.start_http_server(
-            0, '127.0.0.1', found.registry
-        )
-        self.addCleanup(thread.join)
+        server = exporter.serve('127.0.0.1', 0, found.registry)
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
         url = f'http://127.0.0.1:{server.server_port}/metrics'
