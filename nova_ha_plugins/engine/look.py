@@ -9,6 +9,7 @@ from nova_ha_plugins.engine import doors
 from nova_ha_plugins.engine import living
 from nova_ha_plugins.engine import part
 from nova_ha_plugins.engine import scenes
+from nova_ha_plugins.engine import witnesses
 from nova_ha_plugins.recovery import brakes
 from nova_ha_plugins.recovery import detector
 from nova_ha_plugins.recovery import events
@@ -23,9 +24,6 @@ from nova_ha_plugins.recovery import views
 
 # A probe that is older than this is made again before it is relied on.
 _PROBE_FRESH = 5.0
-
-# Looks within this time compare a silence with the same other hosts.
-_SAME_WITNESSES = 3.0
 
 _Readings = tuple[incident.Reading, ...]
 
@@ -173,10 +171,13 @@ class Look(part.Part):
         self, subject: incident.Incident, readings: _Readings
     ) -> tuple[reach.Doubt, ...]:
         """Compare a silence that could be our own with other hosts."""
-        networks = reach.decisive(
-            readings, self.ctx.settings.limits.management_lost
+        return witnesses.doubts(
+            self.ctx.probe,
+            self.snapshot,
+            subject.host,
+            readings,
+            self.ctx.settings.limits.management_lost,
         )
-        return self.compared(subject, readings, networks) if networks else ()
 
     def compared(
         self,
@@ -185,30 +186,9 @@ class Look(part.Part):
         networks: tuple[str, ...],
     ) -> tuple[reach.Doubt, ...]:
         """Return the networks on which living hosts do not answer either."""
-        probe = self.ctx.probe
-        services = self.snapshot.services
-        addresses = {
-            host.host: services[host.host].address
-            if host.host in services
-            else ''
-            for host in self.snapshot.look.hosts
-            if host.verdict == detector.Liveness.UP
-            and host.host != subject.host
-        }
-        reached = {
-            host: probe.networks_of(host, address)
-            for host, address in addresses.items()
-        }
-        since = max(each.at for each in evidence.probes(readings))
-        turn = int(since // _SAME_WITNESSES)
-        targets = [
-            reach.Target(host, addresses[host], network)
-            for network in networks
-            for host in reach.chosen(
-                [name for name in reached if network in reached[name]], turn
-            )
-        ]
-        return reach.doubts(networks, probe.compare(targets, since))
+        return witnesses.compared(
+            self.ctx.probe, self.snapshot, subject.host, readings, networks
+        )
 
     def _identify(self, subject: incident.Incident) -> incident.Incident:
         record = self.snapshot.records.get(subject.host)

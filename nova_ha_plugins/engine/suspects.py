@@ -13,7 +13,11 @@ from collections.abc import Mapping
 import threading
 
 from nova_ha_plugins.engine import context
+from nova_ha_plugins.engine import witnesses
 from nova_ha_plugins.recovery import detector
+from nova_ha_plugins.recovery import evidence
+from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import reach
 from nova_ha_plugins.recovery import suspicion
 
 # Hosts that are probed at the same time because they are late.
@@ -28,7 +32,7 @@ _Start = Callable[..., None]
 class Suspects:
     """What late hosts answered so far.
 
-    :ivar finished: set when a host was silent to as many probes as it takes.
+    :ivar finished: set once a host was silent to as many probes as it takes.
     """
 
     def __init__(self, ctx: context.Context) -> None:
@@ -67,30 +71,62 @@ class Suspects:
             service = snapshot.services.get(host)
             if service is None or host in opened:
                 continue
-            start(f'suspect:{host}', self._probe, host, service.address)
+            start(
+                f'suspect:{host}',
+                self._probe,
+                host,
+                service.address,
+                snapshot,
+            )
             waiting -= 1
             if not waiting:
                 return
 
-    def _probe(self, host: str, address: str) -> None:
+    def _probe(
+        self, host: str, address: str, snapshot: context.Snapshot
+    ) -> None:
         """Probe a host; again and again while it is silent, until enough."""
+        mark = suspicion.mark_of(snapshot.look, host)
         with self._lock:
-            track = self._tracks.setdefault(host, suspicion.Track(host))
+            self._tracks.setdefault(host, suspicion.Track(host, mark=mark))
         while not self.ctx.stopping.is_set():
             began = self.ctx.monotonic()
             readings = self.ctx.probe.probe_all(host, address)
             took = self.ctx.monotonic() - began
-            track = suspicion.probed(
-                track, readings, self.ctx.store.now(), self._lost
-            )
+            readings = self._believed(host, readings, snapshot)
+            now = self.ctx.store.now()
             with self._lock:
-                if host not in self._tracks:
+                before = self._tracks.get(host)
+                if before is None or before.mark != mark:
                     # It was heard meanwhile.
                     return
+                track = suspicion.probed(before, readings, now, self._lost)
                 self._tracks[host] = track
+            if before.silent < self._enough <= track.silent:
+                # Only once: from now on each round asks and looks anyway.
+                self.finished.set()
             if not suspicion.unfinished(track, self._enough):
-                break
+                return
             if took < _AT_ONCE:
                 return
-        if track.silent >= self._enough:
-            self.finished.set()
+
+    def _believed(
+        self,
+        host: str,
+        readings: tuple[incident.Reading, ...],
+        snapshot: context.Snapshot,
+    ) -> tuple[incident.Reading, ...]:
+        """Return the probes without a silence that may be our own.
+
+        Each is compared at once: a leg of this machine that was broken for
+        some seconds and is whole again would leave no doubt behind.
+        """
+        late = incident.Reading(
+            evidence.HEARTBEAT,
+            incident.Sign.SILENT,
+            max((each.at for each in readings), default=0.0),
+        )
+        found = witnesses.doubts(
+            self.ctx.probe, snapshot, host, (late, *readings), self._lost
+        )
+        return reach.corrected(readings, found)

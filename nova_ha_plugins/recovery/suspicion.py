@@ -30,6 +30,7 @@ class Track:
     :ivar answered_at: when one last had an answer that forbids to fence.
     :ivar readings: of the last probe.
     :ivar told_at: when the last probe was over.
+    :ivar mark: of the heartbeat before the silence, see ``mark_of``.
     """
 
     host: str
@@ -38,6 +39,13 @@ class Track:
     answered_at: float | None = None
     readings: tuple[incident.Reading, ...] = ()
     told_at: float | None = None
+    mark: tuple[str, int] | None = None
+
+
+def mark_of(look: detector.Look, host: str) -> tuple[str, int] | None:
+    """Return what tells one silence of a host from the next one."""
+    beat = look.state.heard.get(host)
+    return (beat.boot_id, beat.sequence) if beat else None
 
 
 def suspects(look: detector.Look) -> tuple[str, ...]:
@@ -96,9 +104,29 @@ def complete(track: Track | None, silent_after: int, now: float) -> bool:
 def kept(
     tracks: Iterable[Track], look: detector.Look, rules: detector.Rules
 ) -> tuple[Track, ...]:
-    """Return the tracks of hosts that are still late."""
-    late = {host.host for host in look.hosts if host.silent_for >= rules.quiet}
-    return tuple(track for track in tracks if track.host in late)
+    """Return the tracks of hosts that are still late.
+
+    One that was heard between two looks is late anew. While monitoring does
+    not see, silent probes are no news of a host: they are counted anew
+    afterwards, and what was answered still forbids.
+    """
+    late = {
+        host.host: mark_of(look, host.host)
+        for host in look.hosts
+        if host.silent_for >= rules.quiet
+    }
+    same = tuple(
+        track
+        for track in tracks
+        if track.host in late and late[track.host] == track.mark
+    )
+    if look.sight == detector.Sight.CLEAR:
+        return same
+    return tuple(_uncounted(track) for track in same)
+
+
+def _uncounted(track: Track) -> Track:
+    return Track(track.host, answered_at=track.answered_at, mark=track.mark)
 
 
 def taken_up(
@@ -111,10 +139,13 @@ def taken_up(
 
     The look goes on counting where the suspicion left off. No probes are
     returned when they have to be made: at any further look, and when those
-    of the suspicion are too few or too old.
+    of the suspicion are too few or too old. Those that are too old are not
+    counted either.
     """
-    if subject.readings or track is None or not track.readings:
+    if subject.readings or track is None:
         return subject, ()
+    if track.told_at is None or not 0.0 <= now - track.told_at <= FRESH:
+        track = _uncounted(track)
     again = not complete(track, silent_after, now)
     begun = dataclasses.replace(
         subject,

@@ -128,7 +128,9 @@ class Suspect:
             return
         if suspicion.suspects(_only(sight)):
             if self.track is None:
-                self.track = suspicion.Track(self.name)
+                self.track = suspicion.Track(
+                    self.name, mark=suspicion.mark_of(sight.look, self.name)
+                )
             self._probing = at
 
     def settle(self, now: float) -> None:

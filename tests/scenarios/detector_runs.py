@@ -271,7 +271,8 @@ class Trace:
     def beats(self, at: float) -> list[views.Beat]:
         """Return the newest beats, by their age."""
         for heard, known in zip(self._heard, self._arrivals, strict=True):
-            heard.age = at - known[bisect.bisect_right(known, at) - 1]
+            number = bisect.bisect_right(known, at)
+            heard.age, heard.sequence = at - known[number - 1], number
         return beats_of(self._heard)
 
 

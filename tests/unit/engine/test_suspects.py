@@ -2,15 +2,19 @@
 
 """Late hosts are probed before their silence counts, a few at a time."""
 
+import dataclasses
 import threading
 import unittest
 from unittest import mock
 
+from nova_ha_plugins.engine import context
 from nova_ha_plugins.engine import doors as product_doors
 from nova_ha_plugins.engine import suspects
 from nova_ha_plugins.recovery import detector
 from nova_ha_plugins.recovery import incident
+from nova_ha_plugins.recovery import reach
 from nova_ha_plugins.recovery import suspicion
+from nova_ha_plugins.recovery import views
 from tests.scenarios import doors
 from tests.scenarios import simulation
 from tests.scenarios import tell
@@ -141,25 +145,41 @@ class ChainTest(unittest.TestCase):
             product_doors.Probe, instance=True
         )
         self.ctx.probe.probe_all.side_effect = self.probe
+        self.ctx.probe.networks_of.return_value = ('management',)
+        self.witness = incident.Sign.ALIVE
+        self.ctx.probe.compare.side_effect = self.compare
+        self.beat = 1
         self.suspects = suspects.Suspects(self.ctx)
 
     def probe(self, host, address):
         self.now += self.took
         return (incident.Reading('probe', self.sign, self.now),)
 
-    def look(self, silence):
-        host = detector.HostLook(
+    def compare(self, targets, since):
+        return tuple(
+            reach.Witness(target.host, target.network, self.witness)
+            for target in targets
+        )
+
+    def look(self, silence, sight=detector.Sight.CLEAR):
+        late = detector.HostLook(
             'h1', '', detector.Liveness.UP, silence, silence, suspected=True
         )
-        return detector.Look(
-            detector.begin(0.0), detector.Sight.CLEAR, '', (host,), ()
-        )
+        other = detector.HostLook('h2', '', detector.Liveness.UP, 0.1, 0.1)
+        beat = views.Beat('h1', '', 'boot', self.beat, '', silence)
+        state = dataclasses.replace(detector.begin(0.0), heard={'h1': beat})
+        return detector.Look(state, sight, '', (late, other), ())
 
-    def known(self, silence=4.0):
-        return self.suspects.tracks(self.look(silence))
+    def known(self, silence=4.0, sight=detector.Sight.CLEAR):
+        return self.suspects.tracks(self.look(silence, sight))
+
+    def ask(self):
+        snapshot = mock.create_autospec(context.Snapshot, instance=True)
+        snapshot.look, snapshot.services = self.look(4.0), {}
+        self.suspects._probe('h1', '10.0.0.1', snapshot)
 
     def test_a_silent_host_is_asked_again_at_once(self):
-        self.suspects._probe('h1', '10.0.0.1')
+        self.ask()
 
         self.assertTrue(self.suspects.finished.is_set())
         self.assertTrue(suspicion.complete(self.known()['h1'], 3, self.now))
@@ -168,7 +188,7 @@ class ChainTest(unittest.TestCase):
     def test_what_was_refused_on_the_way_is_asked_in_the_next_round(self):
         self.took = 0.001
 
-        self.suspects._probe('h1', '10.0.0.1')
+        self.ask()
 
         self.assertEqual(1, self.ctx.probe.probe_all.call_count)
         self.assertFalse(self.suspects.finished.is_set())
@@ -176,7 +196,7 @@ class ChainTest(unittest.TestCase):
     def test_a_host_that_answers_asks_for_no_round(self):
         self.sign = incident.Sign.ALIVE
 
-        self.suspects._probe('h1', '10.0.0.1')
+        self.ask()
 
         self.assertEqual(1, self.ctx.probe.probe_all.call_count)
         self.assertFalse(self.suspects.finished.is_set())
@@ -188,15 +208,82 @@ class ChainTest(unittest.TestCase):
 
         self.ctx.probe.probe_all.side_effect = heard
 
-        self.suspects._probe('h1', '10.0.0.1')
+        self.ask()
 
         self.assertEqual({}, self.known())
+        self.assertFalse(self.suspects.finished.is_set())
+
+    def test_silence_that_all_share_is_our_own_and_not_counted(self):
+        self.witness = incident.Sign.SILENT
+
+        self.ask()
+
+        self.assertEqual(0, self.known()['h1'].silent)
+        self.assertFalse(self.suspects.finished.is_set())
+
+    def test_a_leg_that_is_whole_again_makes_no_silence_of_before_true(self):
+        self.witness = incident.Sign.SILENT
+        self.ask()
+        self.witness = incident.Sign.ALIVE
+
+        self.took = 0.1
+        self.ask()
+
+        self.assertEqual(1, self.known()['h1'].silent)
+
+    def test_a_heartbeat_that_no_round_saw_ends_the_count(self):
+        self.ask()
+
+        self.beat += 1
+
+        self.assertEqual({}, self.known())
+
+    def test_a_heartbeat_during_a_probe_ends_the_count(self):
+        def heard(host, address):
+            self.beat += 1
+            self.known()
+            return self.probe(host, address)
+
+        self.ctx.probe.probe_all.side_effect = heard
+
+        self.ask()
+
+        self.assertEqual({}, self.known())
+        self.assertFalse(self.suspects.finished.is_set())
+
+    def test_probes_from_before_monitoring_was_blind_count_no_more(self):
+        self.ask()
+        self.known(sight=detector.Sight.BLIND)
+
+        self.took = 0.1
+        self.ask()
+
+        self.assertEqual(1, self.known()['h1'].silent)
+
+    def test_blindness_in_the_middle_begins_the_count_anew(self):
+        def blind(host, address):
+            if self.ctx.probe.probe_all.call_count == 3:
+                self.known(sight=detector.Sight.BLIND)
+            return self.probe(host, address)
+
+        self.ctx.probe.probe_all.side_effect = blind
+
+        self.ask()
+
+        self.assertEqual(5, self.ctx.probe.probe_all.call_count)
+
+    def test_it_asks_for_a_round_only_once(self):
+        self.ask()
+        self.known()
+
+        self.ask()
+
         self.assertFalse(self.suspects.finished.is_set())
 
     def test_an_engine_that_stops_asks_nobody(self):
         self.ctx.stopping.set()
 
-        self.suspects._probe('h1', '10.0.0.1')
+        self.ask()
 
         self.ctx.probe.probe_all.assert_not_called()
 

@@ -9,6 +9,7 @@ from nova_ha_plugins.recovery import detector
 from nova_ha_plugins.recovery import evidence
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import suspicion
+from nova_ha_plugins.recovery import views
 from tests.unit.recovery import examples
 
 Sign = incident.Sign
@@ -61,6 +62,26 @@ class SuspectsTest(unittest.TestCase):
         (kept,) = suspicion.kept(tracks, look(0.1, 2.5), RULES)
 
         self.assertEqual('cmp-2', kept.host)
+
+    def test_blindness_ends_a_count_and_keeps_an_answer(self):
+        track = probed((Sign.ALIVE,), (Sign.SILENT,), (Sign.SILENT,))
+        seen = look(4.0, sight=detector.Sight.HOLDING_OFF)
+
+        (kept,) = suspicion.kept([track], seen, RULES)
+
+        self.assertEqual((0, None), (kept.silent, kept.told_at))
+        self.assertEqual(NOW, kept.answered_at)
+
+    def test_another_heartbeat_is_another_silence(self):
+        track = dataclasses.replace(probed((Sign.SILENT,)), mark=('boot', 1))
+        beat = views.Beat('cmp-1', '', 'boot', 2, '', 4.0)
+        seen = look(4.0)
+        seen = dataclasses.replace(
+            seen, state=dataclasses.replace(seen.state, heard={'cmp-1': beat})
+        )
+
+        self.assertEqual((), suspicion.kept([track], seen, RULES))
+        self.assertEqual(('boot', 2), suspicion.mark_of(seen, 'cmp-1'))
 
 
 class ProbedTest(unittest.TestCase):
@@ -137,6 +158,16 @@ class TakenUpTest(unittest.TestCase):
         self.assertEqual((), readings)
         dead = incident.Verdict.DEAD
         self.assertEqual(3, evidence.in_a_row(subject, dead, Response.ALERT))
+
+    def test_those_of_long_ago_are_not_counted(self):
+        subject, readings = self.take_up(
+            probed((Sign.ALIVE,), *[(Sign.SILENT,)] * 3), now=NOW + 60
+        )
+
+        self.assertEqual((), readings)
+        dead = incident.Verdict.DEAD
+        self.assertEqual(1, evidence.in_a_row(subject, dead, Response.ALERT))
+        self.assertEqual(NOW, subject.answered_at)
 
     def test_an_answer_from_before_still_forbids(self):
         track = probed((Sign.ALIVE,), *[(Sign.SILENT,)] * 3)
