@@ -20,6 +20,7 @@ PAGES = [
 
 # Options of others that the pages name; each is theirs to keep.
 FOREIGN = {
+    ('DEFAULT', 'host'),
     ('DEFAULT', 'vif_plugging_timeout'),
     ('coordination', 'backend_url'),
     ('keystone_authtoken', 'auth_type'),
