@@ -31,6 +31,9 @@ LOG = log.getLogger(__name__)
 PERIOD = 2.0
 # What is older than this many looks is no evidence any more.
 STALE_AFTER = 5.0
+# Health has many more rows than there are hosts, and only those of watchers
+# matter here: reading it takes at most one part in so many of the time.
+_HEALTH_SHARE = 4
 # A rule that nobody asked about for so long was deleted, or is evaluated by
 # somebody else now.
 _FORGOTTEN_AFTER = 900.0
@@ -98,6 +101,8 @@ class Lookout:
         self._thread: threading.Thread | None = None
         self._watched: dict[float, _Watched] = {}
         self._service = Service()
+        self._watches: tuple[health.Watch, ...] = ()
+        self._watches_until = float('-inf')
         self._seen_at: float | None = None
         self._began_at = 0.0
         self._clear_at = 0.0
@@ -159,17 +164,17 @@ class Lookout:
 
         What is wrong with the store is said when it begins and when it ends.
         """
-        at = self.clock()
         try:
             beats = self._beats.read()
-            healths = self._beats.read_healths()
+            # Ages are of this moment, however long the store took.
+            at = self.clock()
+            watches = self._read_watches(at)
             status = self._engines.engine_status()
         except Exception as error:
             # A library of the store may raise anything; the thread lives on.
             self._say_away(error)
             return
         self._say_back()
-        watches = health.watches(healths)
         with self._lock:
             self._keep(at, beats)
             if any(
@@ -183,6 +188,14 @@ class Lookout:
                 newest=min((beat.age for beat in beats), default=0.0),
             )
             self._seen_at = at
+
+    def _read_watches(self, at: float) -> tuple[health.Watch, ...]:
+        """Return what watchers said of themselves, a moment ago."""
+        if at >= self._watches_until:
+            self._watches = health.watches(self._beats.read_healths())
+            now = self.clock()
+            self._watches_until = now + (now - at) * (_HEALTH_SHARE - 1)
+        return self._watches
 
     def _keep(self, at: float, beats: tuple[views.Beat, ...]) -> None:
         self._watched = {
@@ -201,7 +214,11 @@ class Lookout:
 
     def _run(self) -> None:
         while True:
-            self.look()
+            try:
+                self.look()
+            except Exception:
+                # A fault of ours in one look must not end all looks.
+                LOG.exception('A look at the heartbeats failed')
             time.sleep(PERIOD)
 
     def _say_away(self, error: Exception) -> None:

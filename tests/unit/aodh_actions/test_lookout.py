@@ -2,6 +2,7 @@
 
 import threading
 import unittest
+from unittest import mock
 
 from aodh_actions import lookout
 from nova_ha_plugins.recovery import detector
@@ -134,6 +135,23 @@ class HostsTest(Case):
 
         self.assertNotIn('hunter2', logged.output[0])
 
+    def test_a_store_that_answers_late_is_no_jump_of_its_clock(self):
+        read = self.store.read
+
+        def late():
+            self.now += 5.5
+            self.store.ages = {host: 6.0 for host in self.store.ages}
+            return read()
+
+        self.lookout.hosts(10.0)
+        self.pass_time(20)
+        self.store.read = late
+        self.lookout.look()
+
+        look = self.lookout.hosts(10.0)
+
+        self.assertNotIn('jumped', look.reason)
+
     def test_nobody_is_down_after_the_process_stood_still(self):
         self.lookout.hosts(10.0)
         self.pass_time(20)
@@ -204,11 +222,45 @@ class ServiceTest(Case):
         self.now += 60.0
         self.assertEqual(0.0, self.lookout.service().away_for)
 
+    def test_health_that_takes_long_to_read_is_read_seldom(self):
+        reads = []
+        read = self.store.read_healths
+
+        def slow():
+            reads.append(self.now)
+            self.now += 2.0
+            return read()
+
+        self.store.read_healths = slow
+        self.pass_time(40)
+
+        self.assertLessEqual(len(reads), 8)
+        self.assertEqual(0.0, self.blind_for())
+
     def test_before_the_first_look_nothing_is_known(self):
         self.assertEqual(0.0, self.lookout.service().away_for)
 
 
 class ThreadTest(unittest.TestCase):
+    def test_a_fault_of_ours_ends_one_look_and_not_the_thread(self):
+        store = FakeStore()
+        looked = threading.Event()
+        one = lookout.Lookout(RULES, store, store)
+        faults = iter([RuntimeError('bug')])
+
+        def keep(*_):
+            for fault in faults:
+                raise fault
+            looked.set()
+
+        one._keep = keep
+        with (
+            mock.patch.object(lookout, 'PERIOD', 0.01),
+            self.assertLogs(lookout.LOG.logger, 'ERROR'),
+        ):
+            one.start()
+            self.assertTrue(looked.wait(10))
+
     def test_the_first_question_starts_one_thread(self):
         store = FakeStore()
         looked = threading.Event()
