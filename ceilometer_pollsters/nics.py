@@ -4,6 +4,7 @@
 
 from collections.abc import Iterable
 import pathlib
+import re
 from typing import Any
 
 from ceilometer_pollsters import probes
@@ -11,12 +12,23 @@ from ceilometer_pollsters import probes
 NICS = pathlib.Path('/sys/class/net')
 BONDS = pathlib.Path('/proc/net/bonding')
 
+# The kernel's names for ports of virtual and of sub-functions: 'c1pf0vf3'.
+_OF_A_GUEST = re.compile(r'pf\d+[vs]f\d+$')
+
 
 def is_physical(path: pathlib.Path) -> bool:
     """Whether an interface is a device, and no part of another one."""
     device = path / 'device'
     # A virtual function goes to a guest, and its carrier with it.
-    return device.exists() and not (device / 'physfn').exists()
+    if not device.exists() or (device / 'physfn').exists():
+        return False
+    # So does the port of the switch in a card that it is plugged into.
+    try:
+        port = (path / 'phys_port_name').read_text(encoding='ascii')
+    except OSError:
+        # Most drivers have no names for their ports.
+        return True
+    return not _OF_A_GUEST.search(port.strip())
 
 
 def has_carrier(path: pathlib.Path) -> bool:

@@ -23,9 +23,10 @@ def read(path: pathlib.Path) -> dict[str, float]:
     try:
         lines = path.read_text(encoding='ascii').splitlines()
     except OSError as error:
+        # Of all kinds the same text: it is said once, and not in turn.
         raise probes.Absent(
-            f"'{path}' cannot be read ({error.strerror}); the kernel may "
-            'need psi=1'
+            f"'{path.parent}' cannot be read ({error.strerror}); the kernel "
+            'may need psi=1'
         ) from None
     found = {}
     for line in lines:

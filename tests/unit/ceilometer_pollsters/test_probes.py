@@ -99,12 +99,14 @@ class TestPressure(ProbeTest):
         each = [
             pressure.MemorySomePollster(self.conf),
             pressure.MemoryFullPollster(self.conf),
+            pressure.IoSomePollster(self.conf),
+            pressure.CpuFullPollster(self.conf),
         ]
 
         with self.assertLogs(probes.__name__, 'INFO') as logged:
             found = [self.poll(one) for one in each * 2]
 
-        self.assertEqual([[]] * 4, found)
+        self.assertEqual([[]] * 8, found)
         self.assertEqual(1, len(logged.output))
         self.assertIn(
             "Host 'cmp-1' publishes nothing of its pressure", logged.output[0]
@@ -130,6 +132,18 @@ class TestNics(ProbeTest):
         self.nic('tap1', device=False)
         self.nic('eno1v0')
         (self.root / 'eno1v0' / 'device' / 'physfn').mkdir()
+
+        self.assertEqual({'eno1': 1}, self.values(self.pollster))
+
+    def test_port_of_a_guest_in_a_switching_card_is_not_the_hosts(self):
+        for name, port in (
+            ('eno1', 'p0'),
+            ('eno1_3', 'pf0vf3'),
+            ('eno1_4', 'c1pf0vf4'),
+            ('eno1_5', 'pf0sf88'),
+        ):
+            self.nic(name)
+            self.write(f'{name}/phys_port_name', f'{port}\n')
 
         self.assertEqual({'eno1': 1}, self.values(self.pollster))
 
