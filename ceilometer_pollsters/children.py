@@ -29,10 +29,15 @@ from typing import Any
 
 from oslo_log import log
 
+from nova_ha_plugins import printable
+
 LOG = log.getLogger(__name__)
 
 # Seconds within which a killed process is gone, unless the kernel holds it.
 DYING = 1.0
+# Seconds that a process may take to start on a machine with much to do; what
+# it asks for is not called down for that.
+STARTING = 4.0
 # Bytes of one line; thousands of servers fit, a child gone mad does not.
 LONGEST_LINE = 16 * 2**20
 # Characters kept of what a child complains last.
@@ -115,7 +120,12 @@ class _Running:
         return True
 
     def kill(self) -> bool:
-        """End it; whether it is gone."""
+        """End it and what it started; whether it is gone.
+
+        The number of one that was seen to end may be somebody else's by now.
+        """
+        if self.process.returncode is not None:
+            return True
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except OSError:
@@ -189,7 +199,7 @@ class _Running:
                 LOG.exception("An event of child '%s' was lost", self._name)
 
     def _farewell(self) -> str:
-        words = self._words.decode(errors='replace').strip()
+        words = printable.line(self._words.decode(errors='replace').strip())
         ended = self.wait(DYING)
         how = f'with {self.process.returncode}' if ended else 'its output'
         return f'ended {how}: {words or "it said nothing"}'
@@ -235,6 +245,11 @@ class Child:
         if running is None or running.wait(0):
             return None
         return running.process.pid
+
+    @property
+    def starting(self) -> float:
+        """Seconds more that the next answer may take: its process starts."""
+        return STARTING if self.pid is None and not self.stuck else 0.0
 
     def ask(
         self, request: dict[str, Any], deadline: float | None = None

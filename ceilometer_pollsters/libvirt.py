@@ -113,7 +113,9 @@ class Libvirtd:
         answer = {}
         late = broken = ''
         try:
-            answer = self._child.ask({'ask': 'look'})
+            answer = self._child.ask(
+                {'ask': 'look'}, self._deadline + self._child.starting
+            )
         except children.Late:
             late = f'no answer within the deadline of {self._deadline:g}s'
         except children.Stuck:

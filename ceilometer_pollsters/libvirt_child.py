@@ -325,6 +325,10 @@ def servers(connections: Connections, asked: Asked) -> Told:
             if not connection.isAlive():
                 raise
             continue
+        except etree.ParseError as error:
+            # One that nobody can read must not hide all others.
+            print(f'{domain.UUIDString()}: {error}', file=sys.stderr)
+            continue
         if told:
             found.append(told)
     return {'servers': found}

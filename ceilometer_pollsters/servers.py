@@ -29,6 +29,9 @@ _MODULE = 'ceilometer_pollsters.libvirt_child'
 
 # Servers that did not answer, each of which holds a thread of libvirtd.
 MOST_SILENT = 3
+# Servers in one cycle of which the process that asks dies: a new one each
+# time would keep a processor of the host busy.
+MOST_BROKEN = 3
 # Seconds that a guest's agent may think about a ping.
 PING = 2
 
@@ -122,6 +125,7 @@ class Servers:
         self._asked: dict[str, float] = {}
         self._said: dict[str, str] = {}
         self._no_ping = ''
+        self._broken = 0
 
     @property
     def pid(self) -> int | None:
@@ -161,6 +165,7 @@ class Servers:
             for one in found.values()
         }
         self._follow(found)
+        self._broken = 0
         for one in self._turn(found.values()):
             if self._is_over(until):
                 break
@@ -208,7 +213,11 @@ class Servers:
 
     def _is_over(self, until: float) -> bool:
         left = until - self.clock()
-        return left < self._patience() or len(self._silent) >= MOST_SILENT
+        return (
+            left < self._patience()
+            or len(self._silent) >= MOST_SILENT
+            or self._broken >= MOST_BROKEN
+        )
 
     def _patience(self) -> float:
         ping = PING if self._own.agent_ping else 0
@@ -219,9 +228,10 @@ class Servers:
         began = self._asked[one.id] = self.clock()
         ping = PING if self._own.agent_ping and one.agent else 0
         try:
+            # The one before may have cost the process.
             answer = self._child.ask(
                 {'ask': 'server', 'id': one.id, 'ping': ping},
-                self._patience(),
+                self._patience() + self._child.starting,
             )
         except children.Late:
             self._silent[one.id] = began
@@ -234,6 +244,7 @@ class Servers:
             )
             return one
         except (children.Stuck, children.Broken) as error:
+            self._broken += 1
             self._say(one.id, str(error))
             return one
         if 'failed' in answer:

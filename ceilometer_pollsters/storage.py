@@ -23,10 +23,6 @@ LOG = log.getLogger(__name__)
 _MODULE = 'ceilometer_pollsters.storage_child'
 _CACHE_KEY = 'nova_ha.storage'
 
-# Seconds that a process may take to start on a machine with much to do; no
-# storage is called down for that.
-_START = 4.0
-
 
 @dataclasses.dataclass(frozen=True)
 class Look:
@@ -89,10 +85,8 @@ class Path:
         What is logged while an exception is handled would be logged with it.
         """
         try:
-            starts = self._child.pid is None and not self._child.stuck
             return self._child.ask(
-                {'probe': self.path},
-                self._deadline + (_START if starts else 0.0),
+                {'probe': self.path}, self._deadline + self._child.starting
             )
         except (children.Late, children.Stuck, children.Broken) as error:
             return error

@@ -148,6 +148,36 @@ class ChildrenTest(unittest.TestCase):
 
         self.assertNotEqual(pid, child.ask({})['pid'])
 
+    def test_number_of_a_process_that_has_ended_is_not_killed(self):
+        child = self.child()
+        pid = child.ask({})['pid']
+        os.kill(pid, signal.SIGKILL)
+        self.assertTrue(wait(lambda: child.pid is None))
+
+        # The kernel may have given it to somebody else.
+        with mock.patch.object(os, 'killpg', autospec=True) as killpg:
+            child.ask({})
+
+        killpg.assert_not_called()
+
+    def test_process_gets_time_to_start_and_only_for_that(self):
+        child = self.child()
+        self.assertEqual(children.STARTING, child.starting)
+
+        child.ask({})
+
+        self.assertEqual(0.0, child.starting)
+
+    def test_last_words_forge_no_line_of_a_log(self):
+        child = self.child(
+            "import sys; sys.exit('one\\n2026-11-21 ERROR two \\x1b[2J')"
+        )
+
+        with self.assertRaises(children.Broken) as caught:
+            child.ask({})
+
+        self.assertTrue(str(caught.exception).isprintable())
+
     def test_death_that_was_not_noticed_yet_costs_no_answer(self):
         child = self.child()
         pid = child.ask({})['pid']

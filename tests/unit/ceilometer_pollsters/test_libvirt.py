@@ -27,7 +27,7 @@ class Daemon:
     def __init__(self, told=None):
         self.now = 100.0
         self.child = mock.create_autospec(
-            children.Child, instance=True, stuck=0
+            children.Child, instance=True, stuck=0, starting=0.0
         )
         with mock.patch.object(
             children, 'Child', autospec=True, return_value=self.child
@@ -36,7 +36,8 @@ class Daemon:
         self.ours.clock = lambda: self.now
 
     def look(self, answer, took=0.0):
-        def ask(request):
+        def ask(request, deadline):
+            self.deadline = deadline
             self.now += took
             if isinstance(answer, Exception):
                 raise answer
@@ -58,6 +59,16 @@ class LookTest(unittest.TestCase):
 
     def test_answer_in_time_is_up_with_its_time(self):
         self.assertEqual(libvirt.Look(True, 0.002), Daemon().look(UP))
+
+    def test_process_that_has_to_start_first_gets_the_time_for_it(self):
+        daemon = Daemon()
+        daemon.look(UP)
+        self.assertEqual(4.0, daemon.deadline)
+        daemon.child.starting = 3.0
+
+        daemon.look(UP)
+
+        self.assertEqual(7.0, daemon.deadline)
 
     def test_hung_libvirtd_is_down_for_as_long_as_it_is_waited_for(self):
         daemon = Daemon()
@@ -159,7 +170,7 @@ class PollsterTest(unittest.TestCase):
             oslo_messaging.Notifier, instance=True
         )
         child = mock.create_autospec(children.Child, instance=True)
-        child.stuck = 0
+        child.stuck, child.starting = 0, 0.0
         child.ask.side_effect = self.ask
         self.enterContext(
             mock.patch.object(

@@ -2,6 +2,8 @@
 
 """What the child says, over libvirt's own test driver where there is one."""
 
+import contextlib
+import io
 import unittest
 from unittest import mock
 from xml.etree import ElementTree as etree
@@ -190,6 +192,34 @@ class TestDriverTest(unittest.TestCase):
         self.assertEqual(self.SERVER, domain.UUIDString())
         self.assertIsNone(libvirt_child.describe(domain, state, reason))
         self.assertEqual({'servers': []}, self.ask(ask='servers'))
+
+    def test_server_that_nobody_can_read_does_not_hide_the_others(self):
+        bad, good = (
+            mock.create_autospec(libvirt.virDomain, instance=True)
+            for _ in range(2)
+        )
+        bad.XMLDesc.return_value = DOMAIN.format('1.1', '\x01')
+        good.XMLDesc.return_value = DOMAIN.format('1.1', '')
+        good.UUIDString.return_value = 'a-server'
+        good.isActive.return_value = False
+        connections = mock.create_autospec(
+            libvirt_child.Connections, instance=True
+        )
+        connections.get.return_value = mock.Mock(spec=[]), False
+        with (
+            mock.patch.object(
+                libvirt_child,
+                '_states',
+                autospec=True,
+                return_value=[(bad, 1, 1), (good, 1, 1)],
+            ),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            answer = libvirt_child.servers(connections, {})
+
+        self.assertEqual(
+            ['a-server'], [each['id'] for each in answer['servers']]
+        )
 
     def test_errors_of_disks(self):
         self.assertEqual(

@@ -53,7 +53,9 @@ class Host:
         nova_ha_libvirt.register_opts(conf)
         for name, value in options.items():
             conf.set_override(name, value, 'nova_ha_libvirt')
-        child = mock.create_autospec(children.Child, instance=True)
+        child = self.child = mock.create_autospec(
+            children.Child, instance=True, starting=0.0
+        )
         child.ask.side_effect = self._ask
         with mock.patch.object(
             children, 'Child', autospec=True, return_value=child
@@ -251,6 +253,30 @@ class ServersTest(unittest.TestCase):
         self.assertEqual(1, len(logs.output))
         self.assertIn('not today', logs.output[0])
         self.assertIsNone(found['a'].disks)
+
+    def test_process_that_dies_of_each_server_is_not_started_for_all(self):
+        host = Host(self)
+        host.servers = [told(str(number)) for number in range(100)]
+        host.fails['server'] = children.Broken('ended with 1')
+
+        with self.assertLogs(servers.LOG.logger, 'WARNING') as logs:
+            host.look()
+            host.look()
+
+        asked = [call.args[0] for call in host.child.ask.mock_calls]
+        names = [each['id'] for each in asked if each['ask'] == 'server']
+        # Others in each cycle, so that one that kills hides nobody for long.
+        self.assertEqual([str(number) for number in range(6)], names)
+        self.assertEqual(6, len(logs.output))
+
+    def test_server_after_a_hung_one_waits_for_the_new_process(self):
+        host = Host(self)
+        host.servers = [told('a')]
+        host.child.starting = 3.0
+
+        host.look()
+
+        self.assertEqual(5.0, host.child.ask.call_args.args[1])
 
     def test_what_is_kept_of_a_server_leaves_with_it(self):
         host = Host(self)

@@ -23,6 +23,7 @@ class StorageTest(test_probes.ProbeTest):
         self.override('instances_paths', ['/instances'])
         patcher = mock.patch.object(children, 'Child', autospec=True)
         self.child = patcher.start().return_value
+        self.child.starting = 0.0
         self.addCleanup(patcher.stop)
         self.now = 100.0
         self.patch(storage.Path, 'clock', staticmethod(lambda: self.now))
@@ -83,9 +84,7 @@ class TestStorage(StorageTest):
 
     def test_time_that_a_process_takes_to_start_is_not_the_storage_s(self):
         given = []
-        for pid in (None, 77):
-            self.child.pid = pid
-            self.child.stuck = 0
+        for self.child.starting in (4.0, 0.0):
             self.volumes({'seconds': 0.1})
             given.append(self.child.ask.call_args.args[1])
 
