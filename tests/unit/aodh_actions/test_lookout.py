@@ -140,7 +140,7 @@ class HostsTest(Case):
 
         def late():
             self.now += 5.5
-            self.store.ages = {host: 6.0 for host in self.store.ages}
+            self.store.ages = dict.fromkeys(self.store.ages, 6.0)
             return read()
 
         self.lookout.hosts(10.0)
