@@ -276,7 +276,7 @@ def project(engine: str, telemetry: str | None) -> list[finding.Finding]:
     """Whether events carry a project, and the same one everywhere.
 
     :param engine: [nova_ha] project_id of nova-ha.conf.
-    :param telemetry: the same of ceilometer.conf, None if it was not read.
+    :param telemetry: the same of the watcher, None if it was not read.
     """
     check = 'project'
     if not engine:
@@ -285,14 +285,15 @@ def project(engine: str, telemetry: str | None) -> list[finding.Finding]:
                 check,
                 'Option [nova_ha] project_id is not set: events carry no '
                 'project and the alarm silently never fires; set the id of '
-                'the project that owns the alarm here and in ceilometer.conf',
+                'the project that owns the alarm here and in '
+                'ceilometer-ha-central.conf',
             )
         ]
     if telemetry is None:
         return [
             finding.note(
                 check,
-                'ceilometer.conf was not read: compare its [nova_ha] '
+                'The file of the watcher was not read: compare its [nova_ha] '
                 f'project_id with {engine!r}, or name the file with '
                 '--ceilometer-conf',
             )
@@ -302,8 +303,8 @@ def project(engine: str, telemetry: str | None) -> list[finding.Finding]:
             finding.action(
                 check,
                 f'Option [nova_ha] project_id is {engine!r} in nova-ha.conf '
-                f'and {telemetry!r} in ceilometer.conf: events carry the '
-                'latter, so that an alarm in the former silently never fires',
+                f'and {telemetry!r} in the file of the watcher: events carry '
+                'the latter, so that an alarm in the former silently never fires',
             )
         ]
     return [finding.ok(check, f'events carry {engine!r}')]

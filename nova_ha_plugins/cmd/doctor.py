@@ -3,6 +3,7 @@
 """nova-ha-manage doctor: looks at everything, says what to repair."""
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 import dataclasses
 import functools
@@ -22,6 +23,7 @@ from nova_ha_plugins.cmd import engines
 from nova_ha_plugins.cmd import extension
 from nova_ha_plugins.cmd import finding
 from nova_ha_plugins.cmd import networks
+from nova_ha_plugins.cmd import settings
 from nova_ha_plugins.cmd import signed
 from nova_ha_plugins.cmd import watchers
 from nova_ha_plugins.conf import opts
@@ -78,6 +80,7 @@ def examine(
     *,
     aodh_conf: str = '',
     ceilometer_conf: str = '',
+    receiver_conf: str = '',
     nova_conf: str = '',
 ) -> list[finding.Finding]:
     """Every finding, in the order in which a repair makes sense."""
@@ -88,7 +91,7 @@ def examine(
     _examine_store(conf, look)
     theirs = {
         path: look.at('configuration', functools.partial(_read, path))
-        for path in (ceilometer_conf, aodh_conf, nova_conf)
+        for path in (ceilometer_conf, receiver_conf, aodh_conf, nova_conf)
         if path
     }
     for path, their_conf in theirs.items():
@@ -100,9 +103,14 @@ def examine(
                     path,
                 )
             )
+            found += settings.same_liveness(conf, their_conf, path)
+    for path in (ceilometer_conf, aodh_conf):
+        judge = theirs.get(path)
+        if judge is not None:
+            found += settings.same_timeout(conf, judge, path)
     _examine_hosts(conf, look)
     _examine_evacuations(conf, look)
-    secret = look.at('secrets', functools.partial(_secret_files, conf))
+    secret = look.at('secrets', functools.partial(_secret_files, conf, theirs))
     if secret is not None:
         found += checks.secret_files(secret)
     telemetry = theirs.get(ceilometer_conf)
@@ -222,10 +230,16 @@ def _examine_networks(
             )
 
 
-def _secret_files(conf: cfg.ConfigOpts) -> dict[str, int]:
-    """The permissions of our files that hold secrets, where we see them."""
+def _secret_files(
+    conf: cfg.ConfigOpts, others: Iterable[str]
+) -> dict[str, int]:
+    """The permissions of files that hold secrets of ours, where we see them.
+
+    :param others: files of other services, which name our database.
+    """
     paths = [
         *(conf.config_file or ()),
+        *others,
         conf.fencing.map_file,
         conf.nova_ha.heartbeat_masters_file,
     ]

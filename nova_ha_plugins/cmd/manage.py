@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from nova_ha_plugins.cmd import doctor
 from nova_ha_plugins.cmd import finding
+from nova_ha_plugins.cmd import settings
 from nova_ha_plugins.conf import config
 from nova_ha_plugins import signatures
 from nova_ha_plugins.store import api as store_api
@@ -82,6 +83,7 @@ def examine(conf: cfg.ConfigOpts) -> int:
         conf,
         aodh_conf=command.aodh_conf,
         ceilometer_conf=command.ceilometer_conf,
+        receiver_conf=command.receiver_conf,
         nova_conf=command.nova_conf,
     )
     for one in findings:
@@ -94,6 +96,13 @@ def examine(conf: cfg.ConfigOpts) -> int:
 def heartbeat_key(conf: cfg.ConfigOpts) -> int:
     """Write the key that a host signs its heartbeats with."""
     path = conf.nova_ha.heartbeat_masters_file
+    if not path:
+        print(
+            'Option [nova_ha] heartbeat_masters_file is not set: expected '
+            'the file with the master secrets. No key was made',
+            file=sys.stderr,
+        )
+        return ACTION_NEEDED
     try:
         masters = signatures.Watched(path, signatures.parse_masters).read()
     except (OSError, signatures.BadFile) as error:
@@ -164,13 +173,19 @@ def _add_commands(
     examination = commands.add_parser(
         'doctor', help='look at everything and say what to repair'
     )
-    for service in ('aodh', 'ceilometer', 'nova'):
-        path = f'/etc/{service}/{service}.conf'
+    for service, whose, *paths in (
+        ('aodh', 'aodh', '/etc/aodh/aodh.conf'),
+        ('ceilometer', 'the watcher', settings.CENTRAL, settings.MERGED),
+        ('receiver', 'the receiver of heartbeats', settings.RECEIVER),
+        ('nova', 'nova', '/etc/nova/nova.conf'),
+    ):
+        readable = [path for path in paths if doctor.default_path(path)]
         examination.add_argument(
             f'--{service}-conf',
             metavar='PATH',
-            default=doctor.default_path(path),
-            help=f'configuration of {service} (default: {path}, if readable)',
+            default=(readable or [''])[0],
+            help=f'configuration of {whose} (default: {" or ".join(paths)}, '
+            'if readable)',
         )
     examination.set_defaults(run=examine)
     key = commands.add_parser(

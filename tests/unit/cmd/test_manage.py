@@ -15,6 +15,7 @@ import urllib.parse
 
 from nova_ha_plugins.cmd import doctor
 from nova_ha_plugins.cmd import manage
+from nova_ha_plugins.cmd import settings
 from nova_ha_plugins.conf import config
 from nova_ha_plugins.engine import doors
 from nova_ha_plugins import signatures
@@ -78,6 +79,14 @@ class TestHeartbeatKey(ManageTestCase):
         key = signatures.parse_key(path.read_text())
         self.assertIn(str(path), out)
         self.assertNotIn(key.secret.hex(), out)
+
+    def test_masters_that_nobody_named_are_said(self):
+        self.path = self.write('bare.conf', '')
+
+        code, out, err = self.run_command('heartbeat-key', 'cmp-1')
+
+        self.assertEqual((1, ''), (code, out))
+        self.assertIn('heartbeat_masters_file is not set', err)
 
     def test_no_masters_are_said(self):
         self.write('masters', 'short one\n')
@@ -205,6 +214,36 @@ class TestDoctor(ManageTestCase):
             f'OK     database      {aodh} names the same database',
         ):
             self.assertIn(text, out)
+
+    def test_files_that_must_agree_are_compared(self):
+        self.run_command('db', 'sync')
+        plugins = pathlib.Path(self.path).read_text()
+        central = self.write(
+            'central.conf', f'{plugins}[nova_ha]\nheartbeat_timeout = 6\n'
+        )
+        receiver = self.write(
+            'receiver.conf',
+            f'{plugins}[nova_ha]\nliveness_backend = redis\n'
+            'liveness_url = redis://:hunter2@db\n',
+        )
+        files = '--ceilometer-conf', central, '--receiver-conf', receiver
+        _, out, _ = self.run_command('doctor', *files)
+
+        self.assertRegex(out, f'NOTE +timeouts .* is 6 in {central}')
+        self.assertRegex(
+            out, f'TO DO +liveness .*backend and liveness_url of {receiver}'
+        )
+        self.assertEqual(1, out.count(' liveness '))
+        for path in (central, receiver):
+            self.assertIn(f'File {path!r} holds a secret', out)
+            self.assertIn(f'{path} names the same database', out)
+        self.assertNotIn('hunter2', out)
+
+    def test_files_are_those_of_the_installation(self):
+        etc = pathlib.Path(__file__).parents[3] / 'etc' / 'nova-ha'
+        for path in (settings.CENTRAL, settings.RECEIVER):
+            name = pathlib.Path(path).name
+            self.assertTrue((etc / f'{name}.sample').exists(), name)
 
     def test_open_files_with_secrets_are_named(self):
         password = self.write('password', 'hunter2')
