@@ -33,6 +33,8 @@ LOG = log.getLogger(__name__)
 
 # Looks that a watcher may miss until another one speaks for it.
 _MISSED = 3
+# A look before it is due comes after a pause of so many times the last one.
+_REST = 4
 # Seconds at least for that: a database may take a moment.
 _PATIENCE = 3.0
 # Health has many more rows than there are hosts and matters less: reading it
@@ -98,6 +100,19 @@ class Watcher:
             return ()
         return last.hosts
 
+    def pause(self, left: float, took: float) -> float:
+        """Return how many seconds to wait for the next look.
+
+        A host that is about to be called down is looked at when it is, not
+        some time later. A store that is slow is not asked without a pause.
+
+        :param left: seconds until the next look is due.
+        :param took: seconds that the last one took.
+        """
+        least = self.interval / 5
+        soon = detector.soonest(self.seen(), self.rules)
+        return min(max(least, left), max(least, soon, _REST * took))
+
     def look(self) -> None:
         """Look once, and tell what has changed if this watcher speaks."""
         with self._lock:
@@ -151,8 +166,10 @@ class Watcher:
         try:
             self._healths = self._store.read_healths()
         except errors.AWAY as error:
-            # Without it a watcher tells more than it must, and no less.
-            self._healths = ()
+            # Without the words of others a watcher tells more than it must,
+            # and no less. What was said of hosts holds: nobody is well
+            # because nobody can be asked.
+            self._healths = tuple(row for row in self._healths if row.host)
             self._say_lost(error)
             return False
         now = self.clock()
@@ -283,16 +300,18 @@ class Watch(threading.Thread):
     def run(self) -> None:
         clock = time.monotonic
         self._watcher.announcer.start()
-        due = clock()
+        due = began = clock()
         while not self._is_over():
             try:
                 self._watcher.look()
             except Exception:
                 # A fault of ours in one look must not end all looks.
                 LOG.exception('A look at the heartbeats failed')
-            due = max(due + self._watcher.interval, clock())
-            # A store that is slow is not asked without a pause.
-            time.sleep(max(self._watcher.interval / 5, due - clock()))
+            now = clock()
+            if now >= due:
+                due = max(due + self._watcher.interval, now)
+            time.sleep(self._watcher.pause(due - now, now - began))
+            began = clock()
         self._watcher.announcer.close()
 
     def _is_over(self) -> bool:

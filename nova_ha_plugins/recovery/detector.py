@@ -33,6 +33,7 @@ is *degraded*, which is news for people and changes no verdict.
 from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
+import math
 
 from nova_ha_plugins.recovery import announcing
 from nova_ha_plugins.recovery import health
@@ -100,6 +101,22 @@ def look(
         reason=reason or _patience(sight, state, at, rules),
         hosts=hosts,
         announcements=announcements,
+    )
+
+
+def soonest(hosts: Iterable[HostLook], rules: Rules) -> float:
+    """Return in how many seconds one of the hosts may be called down.
+
+    Infinite if none of them is suspected. It may be later, since silence
+    counts up to the newest heartbeat of anybody.
+    """
+    return min(
+        (
+            max(0.0, rules.timeout - host.silent_for)
+            for host in hosts
+            if host.suspected
+        ),
+        default=math.inf,
     )
 
 

@@ -296,7 +296,7 @@ def crash(
 
     suspect = engine.Suspect(defaults, name, answer)
     watcher = own = detector.begin(-math.inf)
-    looks = at - 70.0 - chance.random() * defaults.look
+    looks = due = at - 70.0 - chance.random() * defaults.look
     rounds = at - 70.0 - chance.random() * defaults.round
     down = dead = alarmed = woken = math.inf
     while min(looks, rounds, woken) < at + LONGEST:
@@ -305,9 +305,11 @@ def crash(
         now = min(looks, rounds, woken)
         beats = trace.beats(now)
         if now == looks:
-            looks += defaults.look
+            due = due + defaults.look if now >= due else due
             look = detector.look(watcher, beats, now, defaults.rules)
             watcher = look.state
+            soon = detector.soonest(look.hosts, defaults.rules)
+            looks = min(due, now + max(defaults.look / 5, soon))
             for told in look.announcements:
                 if told.host == name and told.verdict == Liveness.DOWN:
                     alarmed = min(alarmed, now + engine.ALARM)

@@ -87,6 +87,23 @@ class OneWatcherTest(unittest.TestCase):
             [kind for _, kind, _ in self.cloud.events],
         )
 
+    def test_who_is_about_to_be_called_down_is_looked_at_in_time(self):
+        self.assertEqual(0.7, self.watcher.pause(0.7, 0.01))
+
+        # Suspected from 3 s on, down from 6 s on, heard 5.5 s ago.
+        self.cloud.dead.add('cmp-2')
+        self.cloud.run(5)
+
+        for left, took, expected in (
+            (0.8, 0.01, 0.8),
+            (2.0, 0.01, 1.0),
+            (2.0, 0.3, 1.2),
+            (0.0, 0.01, 0.2),
+        ):
+            self.assertAlmostEqual(
+                expected, self.watcher.pause(left, took), msg=(left, took)
+            )
+
     def test_an_event_says_all_that_an_alarm_needs(self):
         self.cloud.dead.add('cmp-2')
         self.cloud.run(8)
@@ -173,6 +190,17 @@ class OneWatcherTest(unittest.TestCase):
         self.assertEqual(1, len(self.cloud.of('down')))
         self.assertEqual(1, len(logged.output))
         self.assertIn('can share nothing', logged.output[0])
+
+    def test_nobody_is_well_because_nobody_can_be_asked(self):
+        self.cloud.store.healths(
+            [values.Health('cmp-2', 'libvirt', False, 0.0, 'no answer')]
+        )
+        self.cloud.run(2)
+        self.cloud.store.mute = True
+        with self.assertLogs(watching.LOG.logger, 'ERROR'):
+            self.cloud.run(60)
+
+        self.assertEqual([], self.cloud.of('up'))
 
     def test_what_a_stalled_watcher_saw_is_shown_no_more(self):
         self.assertEqual(5, len(self.watcher.seen()))

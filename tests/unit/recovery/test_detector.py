@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import dataclasses
+import itertools
 import unittest
 
 import hypothesis
 from hypothesis import strategies as st
 
-import itertools
 from nova_ha_plugins.recovery import detector
 from nova_ha_plugins.recovery import views
 from tests import patience  # noqa: F401 - no deadline
@@ -442,3 +442,23 @@ class AnyHistoryTest(unittest.TestCase):
                         at - last[item.host], RULES.reemit_interval
                     )
                 last[item.host] = at
+
+
+class SoonestTest(unittest.TestCase):
+    def test_it_is_the_time_that_the_most_silent_suspect_has_left(self):
+        hosts = [
+            detector.HostLook(
+                host, '', verdict, silence, silence, suspected=suspected
+            )
+            for host, verdict, silence, suspected in (
+                ('down', DOWN, 9.0, False),
+                ('up', UP, 1.0, False),
+                ('late', UP, 4.5, True),
+                ('later', UP, 3.5, True),
+                ('due', UP, 6.5, True),
+            )
+        ]
+
+        self.assertEqual(1.5, detector.soonest(hosts[:4], RULES))
+        self.assertEqual(0.0, detector.soonest(hosts, RULES))
+        self.assertEqual(float('inf'), detector.soonest(hosts[:2], RULES))
