@@ -17,7 +17,6 @@ from oslo_config import cfg
 from oslo_log import log
 
 from nova_ha_plugins.engine import doors
-from nova_ha_plugins.nova import door as nova_door
 from nova_ha_plugins.recovery import incident
 from nova_ha_plugins.recovery import policy
 from nova_ha_plugins.recovery import views
@@ -129,7 +128,7 @@ class Census:
         self._away = text
 
 
-def start(conf: cfg.ConfigOpts, stop: threading.Event) -> None:
+def start(conf: cfg.ConfigOpts, nova: Nova, stop: threading.Event) -> None:
     """Count again and again until told to stop; never raise.
 
     Only where somebody is told of it: with [metrics] port and
@@ -140,7 +139,7 @@ def start(conf: cfg.ConfigOpts, stop: threading.Event) -> None:
         return
     census = Census(
         store_api.open_store(conf),
-        nova_door.NovaDoor(conf),
+        nova,
         group.census_interval,
         conf.engine.default_policy,
     )

@@ -170,7 +170,7 @@ class EngineService(cotyledon.Service):
         follows = following.Following(
             self.conf, lease, self.conf.engine.host or socket.gethostname()
         )
-        census.start(self.conf, ctx.stopping)
+        census.start(self.conf, ctx.nova, ctx.stopping)
         try:
             while not self._stop.is_set():
                 self._open_again(stands, eyes)
