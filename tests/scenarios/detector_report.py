@@ -87,6 +87,8 @@ class Result:
     :ivar late: hosts that were suspected, of ours only.
     :ivar suspicions: living hosts called silent, per host-year.
     :ivar dead: living hosts that would be fenced, per host-year.
+    :ivar alike: the same as ``dead`` if all probes of one silence share a
+        fate, of ours only.
     :ivar latencies: from a crash to the verdict.
     :ivar stalled: living hosts that would be fenced because of a stall.
     """
@@ -94,6 +96,7 @@ class Result:
     late: dict[str, float] = dataclasses.field(default_factory=dict)
     suspicions: dict[str, float] = dataclasses.field(default_factory=dict)
     dead: dict[str, float] = dataclasses.field(default_factory=dict)
+    alike: dict[str, float] = dataclasses.field(default_factory=dict)
     latencies: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     stalled: float = 0.0
 
@@ -186,14 +189,14 @@ class Report:
         chance, name = self.set.chance, model.name
         self.ours.late[name] = watching.late / self.years
         self.ours.suspicions[name] = len(watching.silences) / self.years
-        self.ours.dead[name] = (
-            sum(
-                chance**silence.fenced.probes
-                for silence in watching.silences
-                if silence.fenced is not None and silence.dead()
-            )
-            / self.years
-        )
+        dead = [
+            silence.fenced.probes
+            for silence in watching.silences
+            if silence.fenced is not None and silence.dead()
+        ]
+        self.ours.dead[name] = sum(chance**each for each in dead) / self.years
+        # A link that flaps is silent to all of them, not to each by itself.
+        self.ours.alike[name] = len(dead) * chance / self.years
 
     def _beats(
         self,
@@ -311,6 +314,9 @@ def line(report: Report, took: float) -> dict[str, typing.Any]:
             for peer, result in report.peers.items()
         },
         **report.ours.more(),
+        'false_if_probes_share_a_fate': {
+            name: rounded(count) for name, count in report.ours.alike.items()
+        },
         'late_per_host_year': {
             name: rounded(count) for name, count in report.ours.late.items()
         },

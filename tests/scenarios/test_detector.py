@@ -218,6 +218,23 @@ class ReportTest(unittest.TestCase):
             self.assertLessEqual(asked, set(told))
         self.assertIn('**ours**', report.table(small))
 
+    def test_what_the_independence_of_probes_is_worth_is_told(self):
+        small = report.Report(DEFAULTS, years=0.02)
+        watching = runs.Watch(DEFAULTS, small.hosts)
+        small._beats(models.BUSY, DEFAULTS.beat, watching)
+        small._count(models.BUSY, watching)
+
+        alike = small.ours.alike['busy']
+
+        self.assertAlmostEqual(
+            1.0,
+            alike
+            * small.years
+            / DEFAULTS.chance
+            / sum(silence.dead() for silence in watching.silences),
+        )
+        self.assertLess(1000 * small.ours.dead['busy'], alike)
+
     def test_what_is_simulated_is_what_the_product_comes_with(self):
         self.assertEqual(
             (2.0, 5.0, 3, 1.0),
