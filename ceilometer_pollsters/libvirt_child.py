@@ -221,6 +221,7 @@ class Connections:
         self._uri = uri
         self._open: dict[bool, Any] = {}
         self._listens = False
+        self._callbacks: list[int] = []
 
     def get(
         self, listen: bool = False, write: bool = False
@@ -246,13 +247,21 @@ class Connections:
             for number, callback in _callbacks().items():
                 # A driver that never tells one of them refuses it.
                 with contextlib.suppress(libvirt.libvirtError):
-                    opened.domainEventRegisterAny(None, number, callback, None)
+                    self._callbacks.append(
+                        opened.domainEventRegisterAny(
+                            None, number, callback, None
+                        )
+                    )
         return opened, True
 
     def drop(self, write: bool = False) -> None:
         """Close a connection, so that the next question opens another."""
         known = self._open.pop(write, None)
         if known is not None:
+            # Each of them keeps a connection, and its file, open.
+            while self._callbacks and not write:
+                with contextlib.suppress(libvirt.libvirtError):
+                    known.domainEventDeregisterAny(self._callbacks.pop())
             with contextlib.suppress(libvirt.libvirtError):
                 known.close()
 

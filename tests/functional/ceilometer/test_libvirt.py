@@ -299,6 +299,12 @@ class LibvirtTest(unittest.TestCase):
             self.assertIn('found late', traits['reason'])
 
     def test_libvirtd_that_was_restarted_is_heard_again(self):
+        self.wait(
+            lambda: 1 in self.heard.values('hypervisor.libvirt.up'), 'up'
+        )
+        pid = self.libvirt().libvirtd.pid
+        files = pathlib.Path(f'/proc/{pid}/fd')
+        before = len(list(files.iterdir()))
         self.daemon.kill()
         died = time.monotonic()
         self.wait(
@@ -316,3 +322,5 @@ class LibvirtTest(unittest.TestCase):
         domain.suspend()
 
         self.wait(lambda: self.event('lifecycle', 3), 'an event')
+        # A libvirtd that is restarted for ever takes no file each time.
+        self.assertEqual(before, len(list(files.iterdir())))
