@@ -204,21 +204,7 @@ def _add_host(commands: typing.Any) -> None:
     host.set_defaults(run=_host)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='lab',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        '--directory',
-        '-D',
-        type=pathlib.Path,
-        default=pathlib.Path(DEFAULT),
-        help='all files of the lab; two directories are two labs '
-        '(default: %(default)s)',
-    )
-    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+def _add_up(commands: typing.Any) -> None:
     up = commands.add_parser(
         'up',
         help='make a new lab and start it',
@@ -248,6 +234,24 @@ def _parser() -> argparse.ArgumentParser:
         'started for them (default: %(default)s)',
     )  # fmt: skip
     up.set_defaults(run=_up)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='lab',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        '--directory',
+        '-D',
+        type=pathlib.Path,
+        default=pathlib.Path(DEFAULT),
+        help='all files of the lab; two directories are two labs '
+        '(default: %(default)s)',
+    )
+    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+    _add_up(commands)
     down = commands.add_parser(
         'down', help="stop it; its files stay to be read until the next 'up'"
     )
