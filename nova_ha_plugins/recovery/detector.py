@@ -107,14 +107,14 @@ def look(
 def soonest(hosts: Iterable[HostLook], rules: Rules) -> float:
     """Return in how many seconds one of the hosts may be called down.
 
-    Infinite if none of them is suspected. It may be later, since silence
-    counts up to the newest heartbeat of anybody.
+    Infinite if none of them is suspected and not down yet. It may be later,
+    since silence counts up to the newest heartbeat of anybody.
     """
     return min(
         (
             max(0.0, rules.timeout - host.silent_for)
             for host in hosts
-            if host.suspected
+            if host.suspected and host.verdict != Liveness.DOWN
         ),
         default=math.inf,
     )

@@ -104,6 +104,12 @@ class OneWatcherTest(unittest.TestCase):
                 expected, self.watcher.pause(left, took), msg=(left, took)
             )
 
+    def test_who_was_called_down_hurries_nobody(self):
+        self.cloud.dead.add('cmp-2')
+        self.cloud.run(10)
+
+        self.assertEqual(0.7, self.watcher.pause(0.7, 0.01))
+
     def test_an_event_says_all_that_an_alarm_needs(self):
         self.cloud.dead.add('cmp-2')
         self.cloud.run(8)

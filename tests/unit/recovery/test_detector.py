@@ -451,7 +451,7 @@ class SoonestTest(unittest.TestCase):
                 host, '', verdict, silence, silence, suspected=suspected
             )
             for host, verdict, silence, suspected in (
-                ('down', DOWN, 9.0, False),
+                ('down', DOWN, 9.0, True),
                 ('up', UP, 1.0, False),
                 ('late', UP, 4.5, True),
                 ('later', UP, 3.5, True),
