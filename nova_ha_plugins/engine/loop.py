@@ -171,7 +171,8 @@ class Engine:
             late = max(0.0, at - memory.last_round - ctx.settings.interval)
         memory.last_round = at
         beats = ctx.liveness.read()
-        look = self._eyes.look(beats, at)
+        # Their ages are of this moment, however long the store took.
+        look = self._eyes.look(beats, ctx.monotonic())
         by_host = {beat.host: beat for beat in beats}
         services = self._services(at)
         arm = ctx.store.arm_state()

@@ -128,6 +128,25 @@ class RoundsTest(tell.QuietTest):
         self.assertLessEqual(len(self.asked('h1')), 6)
 
 
+    def test_a_store_that_answers_late_blinds_nobody(self):
+        self.begin()
+        self.sim.world.hang('h1')
+        self.sim.run(2)
+        liveness = self.sim.engine.ctx.liveness
+        real = liveness.read
+
+        def late():
+            self.sim.world.advance(3.5)
+            return real()
+
+        with mock.patch.object(
+            liveness, 'read', autospec=True, side_effect=late
+        ):
+            look = self.sim.engine._snapshot().look
+
+        self.assertEqual(('clear', ''), (str(look.sight), look.reason))
+
+
 class ChainTest(unittest.TestCase):
     """The work of one thread on one host."""
 
