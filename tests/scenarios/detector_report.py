@@ -342,8 +342,25 @@ def line(report: Report, took: float) -> dict[str, typing.Any]:
     }
 
 
+PAGE = """\
+Seconds from a crash to the verdict (*busy*), and hosts called silent that
+live, per host-year:
+
+{seconds}
+
+Hosts that live and would be fenced, per host-year, and in {stalls} stalls of a
+cloud of {hosts} hosts:
+
+{verdicts}
+
+From a crash to the verdict of ours, by model:
+
+{models}
+"""
+
+
 def table(report: Report) -> str:
-    """Return two tables for people, as reStructuredText."""
+    """Return the tables for people: doc/source/admin/detection.inc."""
     names = [model.name for model in models.MODELS]
     rows = [('**ours**', report.ours)]
     rows += [(peer.name, result) for peer, result in report.peers.items()]
@@ -366,12 +383,16 @@ def table(report: Report) -> str:
                 rounded(result.stalled),
             ]
         )
-    return (
-        'Seconds from a crash to the verdict (busy), and hosts called silent '
-        'that live, per host-year:\n\n'
-        + _simple(['detector', 'mean', 'p50', 'p95', *names], seconds)
-        + '\n\nHosts that live and would be fenced, per host-year, and in '
-        'the stalls:\n\n' + _simple(['detector', *names, 'stalls'], verdicts)
+    models_of_ours = [
+        [name, *report.ours.more()['latency_s'][name].values()]
+        for name in names
+    ]
+    return PAGE.format(
+        seconds=_simple(['detector', 'mean', 'p50', 'p95', *names], seconds),
+        verdicts=_simple(['detector', *names, 'stalls'], verdicts),
+        models=_simple(['model', 'mean', 'p50', 'p95', 'max'], models_of_ours),
+        stalls=report.stalls * len(models.MODELS),
+        hosts=report.hosts,
     )
 
 
@@ -421,6 +442,6 @@ def everything(
     if as_json:
         sys.stdout.write(json.dumps(line(report, took)) + '\n')
         return 0
-    sys.stdout.write(f'{table(report)}\n')
-    sys.stdout.write(f'{json.dumps(line(report, took)["defaults"])}\n')
+    sys.stdout.write(table(report))
+    sys.stderr.write(f'{json.dumps(line(report, took)["defaults"])}\n')
     return 0
