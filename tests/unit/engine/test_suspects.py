@@ -127,7 +127,6 @@ class RoundsTest(tell.QuietTest):
         self.assertEqual('degraded', self.sim.newest('h1').code)
         self.assertLessEqual(len(self.asked('h1')), 6)
 
-
     def test_a_store_that_answers_late_blinds_nobody(self):
         self.begin()
         self.sim.world.hang('h1')
