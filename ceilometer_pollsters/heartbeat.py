@@ -80,6 +80,7 @@ class HeartbeatPollster(plugin_base.PollsterBase):
             self._key_file = signatures.Watched(
                 self.conf.nova_ha.heartbeat_key_file, signatures.parse_key
             )
+        self._key: signatures.Key | None = None
         self._key_error = ''
         self._read_key()
         self._uuid_error = ''
@@ -109,26 +110,43 @@ class HeartbeatPollster(plugin_base.PollsterBase):
                 self._uuid_error = str(error)
 
     def _read_key(self) -> signatures.Key | None:
-        """Return the key to sign with, None if there is none."""
+        """Return the key to sign with, None if there is none.
+
+        One that was read stays good while the file cannot be read: a file
+        that is being written anew must not silence the host.
+        """
         if self._key_file is None:
             return None
         try:
-            key = self._key_file.read()
+            self._key = self._key_file.read()
         except (OSError, signatures.BadFile) as error:
             if str(error) != self._key_error:
-                LOG.error(
-                    "Host '%s' sends heartbeats without a signature: its key "
-                    "should be in '%s' and is not: %s. They are refused "
-                    'where [nova_ha] heartbeat_signatures is require, and it '
-                    'is not protected there until the key can be read',
-                    self.host,
-                    self._key_file.path,
-                    error,
-                )
+                self._say_no_key(self._key_file.path, error)
                 self._key_error = str(error)
-            return None
+            return self._key
         self._key_error = ''
-        return key
+        return self._key
+
+    def _say_no_key(self, path: str, error: Exception) -> None:
+        if self._key is None:
+            LOG.error(
+                "Host '%s' sends heartbeats without a signature: its key "
+                "should be in '%s' and is not: %s. They are refused "
+                'where [nova_ha] heartbeat_signatures is require, and it '
+                'is not protected there until the key can be read',
+                self.host,
+                path,
+                error,
+            )
+            return
+        LOG.error(
+            "Host '%s' signs heartbeats with the key that it read before: its "
+            "key should be in '%s' and is not any more: %s. It has none when "
+            'this agent is restarted before that is mended',
+            self.host,
+            path,
+            error,
+        )
 
     @property
     def default_discovery(self) -> str:

@@ -159,6 +159,22 @@ class HeartbeatTest(unittest.TestCase):
         self.assertIn('without a signature', logged.output[0])
         self.assertNotIn('hunter2', logged.output[0])
 
+    def test_key_that_cannot_be_read_any_more_is_still_good(self):
+        path = self.boot.with_name('key')
+        path.write_text(f'old {"a" * 64}\n')
+        self.override('heartbeat_key_file', str(path))
+        pollster = heartbeat.HeartbeatPollster(self.conf)
+        # Somebody writes it anew and has not come to the end.
+        path.write_text('newer ')
+        with self.assertLogs(heartbeat.LOG.logger, 'ERROR') as logged:
+            for _ in range(2):
+                (sample,) = self.poll(pollster)
+
+        self.assertEqual('old', sample.resource_metadata['key_id'])
+        self.assertIn('signature', sample.resource_metadata)
+        self.assertEqual(1, len(logged.output))
+        self.assertIn('read before', logged.output[0])
+
     def test_a_system_uuid_that_appears_later_is_sent(self):
         content = self.uuid.read_text()
         self.uuid.unlink()
