@@ -69,6 +69,8 @@ class VersionsTest(unittest.TestCase):
 
         self.assertIn(f'   * - {versions.MAXIMUM}\n', text)
         self.assertIn(f'``latest`` is {versions.MAXIMUM}.', text)
+        page = SOURCE.parents[1] / 'doc' / 'source' / 'api' / 'index.rst'
+        self.assertIn(f'The newest is {versions.MAXIMUM};', page.read_text())
 
 
 if __name__ == '__main__':
