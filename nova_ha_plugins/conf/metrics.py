@@ -45,7 +45,7 @@ about 0.1 CPU-seconds for 10,000 hosts.
         help="""
 Seconds in which the acting engine asks nova once for the servers of each
 host, one host after the other, to count how many are protected and why the
-others are not. One call per host and interval; 0 asks for none and leaves
+others are not. Two calls per host and interval; 0 asks for none and leaves
 these counts out.
 """,
     ),
