@@ -303,8 +303,8 @@ def project(engine: str, telemetry: str | None) -> list[finding.Finding]:
             finding.action(
                 check,
                 f'Option [nova_ha] project_id is {engine!r} in nova-ha.conf '
-                f'and {telemetry!r} in the file of the watcher: events carry '
-                'the latter, so that an alarm in the former silently never fires',
+                f'and {telemetry!r} in that of the watcher: events carry the '
+                'latter, so that an alarm in the former silently never fires',
             )
         ]
     return [finding.ok(check, f'events carry {engine!r}')]

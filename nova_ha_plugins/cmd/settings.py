@@ -41,15 +41,14 @@ def same_timeout(
     ours: cfg.ConfigOpts, theirs: cfg.ConfigOpts, path: str
 ) -> list[finding.Finding]:
     """Whether watcher, alarms and engine call a host down together."""
-    expected = ours.nova_ha.heartbeat_timeout
-    found = theirs.nova_ha.heartbeat_timeout
-    if expected == found:
-        return []
     return [
         finding.note(
             'timeouts',
-            f'Option [nova_ha] heartbeat_timeout is {found:g} in {path} and '
-            f'{expected:g} in nova-ha.conf: one of them calls a host down '
-            'before the other one does; make it the same in every file',
+            f'Option [nova_ha] {name} is {theirs.nova_ha[name]:g} in {path} '
+            f'and {ours.nova_ha[name]:g} in nova-ha.conf: one of them calls a '
+            'host down before the other one does; make it the same in every '
+            'file',
         )
+        for name in ('heartbeat_timeout', 'reconnect_max')
+        if theirs.nova_ha[name] != ours.nova_ha[name]
     ]

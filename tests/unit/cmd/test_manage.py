@@ -219,7 +219,8 @@ class TestDoctor(ManageTestCase):
         self.run_command('db', 'sync')
         plugins = pathlib.Path(self.path).read_text()
         central = self.write(
-            'central.conf', f'{plugins}[nova_ha]\nheartbeat_timeout = 6\n'
+            'central.conf',
+            f'{plugins}[nova_ha]\nheartbeat_timeout = 6\nreconnect_max = 2\n',
         )
         receiver = self.write(
             'receiver.conf',
@@ -229,7 +230,8 @@ class TestDoctor(ManageTestCase):
         files = '--ceilometer-conf', central, '--receiver-conf', receiver
         _, out, _ = self.run_command('doctor', *files)
 
-        self.assertRegex(out, f'NOTE +timeouts .* is 6 in {central}')
+        for text in ('timeout is 6', 'reconnect_max is 2'):
+            self.assertRegex(out, f'NOTE +timeouts .*{text} in {central}')
         self.assertRegex(
             out, f'TO DO +liveness .*backend and liveness_url of {receiver}'
         )
