@@ -27,6 +27,8 @@ REQUIRE = 'require'
 REMEMBERED = 60.0
 # Hosts that are remembered; more have only those who invent them.
 KEPT = 50_000
+# Disks, networks and storages of one host; more has nobody.
+CHANNELS = 256
 
 _VALUES = {
     signatures.Verdict.SIGNED: 1.0,
@@ -45,6 +47,7 @@ class Admission:
         self.clock: Callable[[], float] = time.monotonic
         self._forged: dict[str, float] = {}
         self._seen: set[str] = set()
+        self._channels: dict[str, set[str]] = {}
         self._trouble = ''
         if self.mode == OFF:
             return
@@ -100,6 +103,23 @@ class Admission:
             f'it is {verdict}' if refused else '',
             self._health(heard.host, verdict, refused),
         )
+
+    def has_room(self, health: values.Health) -> bool:
+        """Return whether what a probe says may be stored.
+
+        Probes do not sign. Where heartbeats do, a host has to be one before
+        anything is stored of it; and none has channels without end, or one
+        could fill the store until nobody can read it in time.
+        """
+        if self.mode != OFF and health.host not in self._seen:
+            return False
+        if len(self._channels) >= KEPT:
+            self._channels.clear()
+        known = self._channels.setdefault(health.host, set())
+        if health.channel not in known and len(known) >= CHANNELS:
+            return False
+        known.add(health.channel)
+        return True
 
     def _health(
         self, host: str, verdict: signatures.Verdict, refused: bool

@@ -121,7 +121,9 @@ class LivenessPublisher(publisher.ConfigPublisherBase):
                 if item.name == heartbeat.METER:
                     self._hear(item, batch, healths)
                 elif item.name in reading.CHANNELS:
-                    healths.append(reading.health(item))
+                    health = reading.health(item)
+                    if self._admission.has_room(health):
+                        healths.append(health)
             except reading.BadSample as error:
                 self._refuse(item, str(error))
         if (batch or healths) and self._wait(batch, healths):

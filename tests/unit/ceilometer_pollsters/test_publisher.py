@@ -12,6 +12,7 @@ from ceilometer import sample
 from oslo_config import cfg
 from oslo_db import exception as db_exc
 
+from ceilometer_pollsters import admission
 from ceilometer_pollsters import publisher
 from nova_ha_plugins.conf import opts
 from nova_ha_plugins import signatures
@@ -317,6 +318,20 @@ class PublisherTest(unittest.TestCase):
             self.store.seen,
         )
 
+    def test_nobody_fills_the_store_with_parts_of_a_host(self):
+        for number in range(3 * admission.CHANNELS):
+            self.publisher.publish_samples(
+                [health('hypervisor.storage.up', 0, device=f'/{number}')]
+            )
+            self.now += 100
+
+        stored = [each.channel for batch in self.store.seen for each in batch]
+        self.assertEqual(admission.CHANNELS, len(stored))
+        self.publisher.publish_samples(
+            [health('hypervisor.storage.up', 1, device='/0')]
+        )
+        self.assertTrue(self.store.seen[-1][0].ok)
+
     def test_no_sample_is_the_word_of_a_watcher(self):
         with self.assertLogs(publisher.LOG.logger, 'ERROR'):
             for metadata in (
@@ -507,7 +522,15 @@ class SignatureTest(unittest.TestCase):
             self.send(self.key_of(NEW))
             self.send()
 
+            self.publisher.publish_samples(
+                [health('hypervisor.libvirt.up', 0)]
+            )
         self.assertEqual([], self.store.seen)
+
+        self.send(self.key)
+        self.now += 100
+        self.publisher.publish_samples([health('hypervisor.libvirt.up', 0)])
+        self.assertEqual('libvirt', self.store.seen[-1][0].channel)
 
     def test_keys_are_changed_while_the_heart_beats(self):
         self.open('require')
