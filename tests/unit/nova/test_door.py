@@ -300,6 +300,20 @@ class ReadingTest(Case):
             second['query'],
         )
 
+    def test_a_clock_that_is_set_back_makes_no_call_wait(self):
+        self.door.services()
+        now = time.time
+
+        with (
+            mock.patch.object(
+                time, 'time', autospec=True, side_effect=lambda: now() - 3600.0
+            ),
+            mock.patch.object(time, 'sleep', autospec=True) as sleep,
+        ):
+            self.door.services()
+
+        sleep.assert_not_called()
+
     def test_list_without_end_is_no_answer(self):
         self.cloud.add_server('u1', 'cmp-1')
         link = [{'rel': 'next', 'href': 'http://x/y?marker=u1&limit=1'}]
