@@ -14,6 +14,7 @@ from osc_lib.command import command
 from osc_lib import exceptions
 
 from nova_ha_plugins.client import alarming
+from nova_ha_plugins.client import arguments
 from nova_ha_plugins.client import columns
 from nova_ha_plugins.client import ha
 
@@ -356,7 +357,7 @@ def _add_age(
     parser.add_argument(
         name,
         metavar='<seconds>',
-        type=int,
+        type=arguments.count,
         default=default,
         help=f'After how long {what} (default: {default})',
     )

@@ -140,6 +140,18 @@ def _write_secret(path: str, text: str) -> None:
     os.replace(fresh, path)
 
 
+def _host(text: str) -> str:
+    if (
+        not text.isprintable()
+        or len(text.split()) != 1
+        or text != text.strip()
+    ):
+        raise argparse.ArgumentTypeError(
+            f'expected the name of one host, found {text!r}'
+        )
+    return text
+
+
 def _days(text: str) -> float:
     days = float(text)
     # Not so, NaN.
@@ -192,7 +204,10 @@ def _add_commands(
         'heartbeat-key', help='make the key that a host signs heartbeats with'
     )
     key.add_argument(
-        'host', metavar='HOST', help='what nova-compute calls itself there'
+        'host',
+        metavar='HOST',
+        type=_host,
+        help='what nova-compute calls itself there',
     )
     key.add_argument(
         '--output',

@@ -2,7 +2,9 @@
 
 """What the commands about alarms ask of aodh, and what they say."""
 
+import contextlib
 import copy
+import io
 import json
 import types
 import unittest
@@ -12,8 +14,7 @@ from urllib import parse
 from keystoneauth1 import exceptions as ks_exceptions
 from osc_lib import exceptions
 
-from nova_ha_plugins.client import alarming
-from nova_ha_plugins.client import alarms
+from nova_ha_plugins.client import alarming, alarms
 
 
 def plain(row):
@@ -272,6 +273,18 @@ class CreateAlarmsTest(Case):
 
 
 class CreateAlarmTest(Case):
+    def test_no_time_is_refused_before_anything_is_made(self):
+        for word in ('-5', '0', 'soon'):
+            with (
+                self.subTest(word),
+                contextlib.redirect_stderr(io.StringIO()) as said,
+                self.assertRaises(SystemExit),
+            ):
+                self.run_command(
+                    alarms.CreateAlarm, 'ha-net', '--max-age', word
+                )
+            self.assertIn(f"found '{word}'", said.getvalue())
+
     def test_one_is_made_with_its_own_options(self):
         names, row = self.run_command(
             alarms.CreateAlarm,

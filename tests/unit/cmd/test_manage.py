@@ -96,6 +96,11 @@ class TestHeartbeatKey(ManageTestCase):
         self.assertIn('heartbeat_masters_file', err)
         self.assertIn('No key was made', err)
 
+    def test_what_no_host_is_called_gets_no_key(self):
+        for name in ('', 'cmp-1 cmp-2', 'cmp-1\n'):
+            with self.subTest(name), self.assertRaises(SystemExit):
+                self.run_command('heartbeat-key', name)
+
     def test_file_that_cannot_be_written_is_said(self):
         code, _, err = self.run_command(
             'heartbeat-key', 'cmp-1', '--output', f'{self.directory}/no/key'
