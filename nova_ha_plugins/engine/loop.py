@@ -65,13 +65,19 @@ class Eyes:
     """What was heard of the hosts since this process began to listen.
 
     An engine that watches keeps them open, so that it need not warm up when
-    it takes over.
+    it takes over. When they were closed for too long, because the process
+    stood still or waited for nova, they have missed what happened meanwhile:
+    a stall of the pipe that is just over looks like hosts that fell silent.
 
     :ivar began: since when they are open, by the monotonic clock.
     """
 
-    def __init__(self, at: float, rules: detector.Rules) -> None:
-        self._rules = rules
+    def __init__(self, at: float, settings: context.Settings) -> None:
+        # From then on the gate 'engine-late' does not believe a round either.
+        self._rules = dataclasses.replace(
+            settings.rules,
+            late_after=settings.interval + settings.limits.loop_late_max,
+        )
         self.open(at)
 
     def open(self, at: float) -> None:
@@ -130,7 +136,7 @@ class Engine:
         self.suspects = suspects.Suspects(ctx)
         self.lost = False
         self._acts_since = ctx.monotonic()
-        self._eyes = eyes or Eyes(self._acts_since, ctx.settings.rules)
+        self._eyes = eyes or Eyes(self._acts_since, ctx.settings)
         self._memory = _Memory()
         self._jobs: dict[str, Job] = {}
         self._begun: dict[str, frozenset[str]] = {}

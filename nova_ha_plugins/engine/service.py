@@ -74,7 +74,7 @@ class EngineService(cotyledon.Service):
         self.conf = conf
         self._stop = threading.Event()
         self._ended = threading.Event()
-        self._rules = context.settings_from(conf).rules
+        self._settings = context.settings_from(conf)
 
     def run(self) -> None:
         """Do rounds until told to stop."""
@@ -85,7 +85,7 @@ class EngineService(cotyledon.Service):
 
     def _run(self) -> None:
         store = store_api.open_store(self.conf)
-        eyes = loop.Eyes(time.monotonic(), self._rules)
+        eyes = loop.Eyes(time.monotonic(), self._settings)
         own = leases.own_name(self.conf.engine.host)
         ttl = self.conf.engine.lease_ttl
         url = self.conf.coordination.backend_url or ''
@@ -108,7 +108,7 @@ class EngineService(cotyledon.Service):
         locks.start()
         keeper = threading.Thread(
             target=stands.keep,
-            args=(self._stop, self._rules.timeout),
+            args=(self._stop, self._settings.rules.timeout),
             name='standing',
             daemon=True,
         )

@@ -113,7 +113,7 @@ class Member:
         self.access = memory.Access(sim.store)
         self.access.cut = self.cut
         self.locks = Locks(self, own)
-        self.eyes = loop.Eyes(sim.world.now, sim.settings.rules)
+        self.eyes = loop.Eyes(sim.world.now, sim.settings)
         self.engine: loop.Engine | None = None
         self.acts_since = 0.0
         self.standing = standing.Standing(
