@@ -115,12 +115,14 @@ class ChildrenTest(unittest.TestCase):
     def test_child_that_cannot_be_killed_is_counted_and_not_replaced(self):
         child = self.child()
         pid = child.ask({})['pid']
+        # Or it would end by itself when its input is closed.
+        os.kill(pid, signal.SIGSTOP)
         with (
             mock.patch.object(os, 'killpg', autospec=True),
             mock.patch.object(children, 'DYING', 0.05),
         ):
             with self.assertRaisesRegex(children.Late, 'could not be killed'):
-                child.ask({'sleep': 600}, LATE)
+                child.ask({}, LATE)
 
         for _ in range(2):
             with self.assertRaisesRegex(children.Stuck, str(pid)):
