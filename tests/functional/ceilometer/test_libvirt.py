@@ -137,6 +137,8 @@ class LibvirtTest(unittest.TestCase):
         for name in ('meters.d', 'pollsters.d'):
             (own / name).mkdir()
         (own / 'polling.yaml').write_text(yaml.safe_dump(POLLING))
+        # One that is kept from another test knows nothing of our options.
+        messaging.TRANSPORTS.clear()
         # A message goes to one reader of a topic: we have one of our own.
         read = cls.conf(own, 'read', 'nova_ha')
         send = cls.conf(own, 'send', 'nova_ha,test')

@@ -341,6 +341,7 @@ class ResourceTest(base.NovaTestCase):
             ('1.0', '1.0'),
             ('1.1', '1.1'),
             ('1.2', '1.2'),
+            ('1.3', '1.3'),
             ('latest', '1.3'),
         ):
             answer = self.ask(
@@ -349,7 +350,7 @@ class ResourceTest(base.NovaTestCase):
             self.assertIn(
                 f'instance-ha {found}', answer.headers['OpenStack-API-Version']
             )
-        for version, status in (('1.3', 406), ('0.9', 406), ('x', 400)):
+        for version, status in (('1.4', 406), ('0.9', 406), ('x', 400)):
             self.ask(self.path, status, version=f'instance-ha {version}')
 
     def test_everything_else_is_still_novas(self):
