@@ -24,6 +24,10 @@ Sight = sighting.Sight
 State = sighting.State
 Worry = sighting.Worry
 
+# Of the timeout: a host is suspected from half of it on, which happens to each
+# some times a day, and most are heard at once. News is what comes later.
+_WORTH_TELLING = 0.75
+
 
 def recall(
     state: State, healths: Iterable[views.HostHealth], at: float
@@ -110,7 +114,8 @@ def _news(
         return Kind.UP, False
     if host.suspected:
         fresh = told_at is None and host.host not in state.suspected
-        return (Kind.SUSPECTED if fresh else None), False
+        worth = host.silent_for >= _WORTH_TELLING * rules.timeout
+        return (Kind.SUSPECTED if fresh and worth else None), False
     if host.verdict == Liveness.UP and sight == Sight.CLEAR:
         return _worry(state.worries.get(host.host), host, at, rules)
     return None, False

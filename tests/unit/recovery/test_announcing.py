@@ -30,6 +30,19 @@ class SuspicionTest(unittest.TestCase):
         self.assertEqual('cmp-2', host)
         self.assertLess(at, world.told[0][0])
 
+    def test_a_host_that_is_heard_soon_is_no_news(self):
+        world = test_detector.World(5).run(20)
+        world.dead.add('cmp-2')
+        # Its last heartbeat is of 18.5 s: late, but not by three quarters.
+        world.run(3)
+        (late,) = (h for h in world.last.hosts if h.host == 'cmp-2')
+        self.assertTrue(late.suspected, late)
+        self.assertLess(late.silent_for, 4.5)
+        world.dead.clear()
+        world.run(10)
+
+        self.assertEqual([], world.suspicions)
+
     def test_a_host_that_returned_is_suspected_anew(self):
         world = test_detector.World(5).run(20)
         for _ in range(3):
