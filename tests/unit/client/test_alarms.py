@@ -14,7 +14,8 @@ from urllib import parse
 from keystoneauth1 import exceptions as ks_exceptions
 from osc_lib import exceptions
 
-from nova_ha_plugins.client import alarming, alarms
+from nova_ha_plugins.client import alarming
+from nova_ha_plugins.client import alarms
 
 
 def plain(row):
