@@ -322,7 +322,7 @@ ALL = (
         'late-call',
         'a call is made however long ago its intent was saved',
         _gives(permits.Permits, '_in_time', None),
-        ('store-slow',),
+        ('store-slow-after-fence',),
     ),
     Mutation(
         'no-intent',
