@@ -44,9 +44,10 @@ def _blind(
     if scene.blind:
         return Hold(
             'monitoring-blind',
-            'No heartbeat of any host arrived for a while, or they only now '
-            'come back: the monitoring itself was blind. Check message bus '
-            f"and telemetry; '{suspect.host}' is not fenced meanwhile.",
+            'No heartbeat of any host arrived for a while, they only now '
+            'come back, or the engine itself was late: what was seen '
+            'meanwhile proves nothing. Check message bus, telemetry and '
+            f"database; '{suspect.host}' is not fenced meanwhile.",
         )
     if scene.silent > max(1, int(limits.blind_share * scene.hosts)):
         return Hold(
