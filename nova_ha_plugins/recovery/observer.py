@@ -46,8 +46,8 @@ def _blind(
             'monitoring-blind',
             'No heartbeat of any host arrived for a while, they only now '
             'come back, or the engine itself was late: what was seen '
-            'meanwhile proves nothing. Check message bus, telemetry and '
-            f"database; '{suspect.host}' is not fenced meanwhile.",
+            'meanwhile proves nothing. Check message bus and telemetry, and '
+            f"the database; '{suspect.host}' is not fenced meanwhile.",
         )
     if scene.silent > max(1, int(limits.blind_share * scene.hosts)):
         return Hold(
